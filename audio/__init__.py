@@ -1,0 +1,1 @@
+"""Ground floor: samples. Decode (seeking), resample, encode, loudness, voice activity. No Ray, no models of ours."""

@@ -1,0 +1,135 @@
+"""The clip is the row: every column a clip can have, from plan to corpus, with its Arrow type.
+
+One row per planned clip. No stage adds or removes rows; a clip that is lost keeps its row and says why
+(`outcome`, `reason`). The tables below are the only place where column types are written down.
+
+Units: `*_ms` are milliseconds on the source's own time line, `*_hz` hertz, `*_dbfs` decibels relative to
+full scale (a sine of amplitude 1.0 peaks at 0 dBFS), `*_ratio` a share of the clip's duration in [0, 1].
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+#: Who the clip is. `clip_id` = `<source_id>_<start_ms>_<end_ms>` of the planned span, for ever.
+IDENTITY = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("source_key", pa.string(), nullable=False),
+        pa.field("unit_id", pa.string(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("start_ms", pa.int64(), nullable=False),
+        pa.field("end_ms", pa.int64(), nullable=False),
+    ]
+)
+
+#: What the source says of itself. Untrusted text. `source_meta` is JSON: the rest the reference keeps.
+SOURCE = pa.schema(
+    [
+        pa.field("url", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("video_caption", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("uploader", pa.string()),
+        pa.field("transcript_kind", pa.string()),  # manual, automatic, none
+        pa.field("transcript_lang", pa.string()),
+        pa.field("source_meta", pa.string()),
+    ]
+)
+
+#: What became of the clip. Null `outcome` = still live in this leg.
+OUTCOME = pa.schema(
+    [
+        pa.field("outcome", pa.string()),  # ok, filtered, merged, failed
+        pa.field("reason", pa.string()),  # a short fixed word: see docs/terminology.md
+        pa.field("detail", pa.string()),  # one sentence for a person
+        pa.field("stage", pa.string()),  # the stage that ended it
+        pa.field("attempt", pa.int16()),  # 0 for the first try
+    ]
+)
+
+#: How to reach the media, JSON (see stages/media.py). In the plan only: addresses expire and may be signed.
+#: `source_units` is how many consecutive units hold clips of this source.
+PLAN_ONLY = pa.schema([pa.field("media", pa.string()), pa.field("source_units", pa.int32())])
+
+#: Where the audio lies and what it measures.
+AUDIO = pa.schema(
+    [
+        pa.field("tar", pa.string()),  # path relative to the run folder
+        pa.field("tar_member", pa.string()),
+        pa.field("tar_offset", pa.int64()),  # of the member's bytes, not of its header
+        pa.field("tar_size", pa.int64()),
+        pa.field("codec", pa.string()),
+        pa.field("sample_rate_hz", pa.int32()),
+        pa.field("num_samples", pa.int64()),
+        pa.field("sha256", pa.string()),  # of the encoded member
+        pa.field("peak_dbfs", pa.float32()),
+        pa.field("rms_dbfs", pa.float32()),
+        pa.field("silence_ratio", pa.float32()),
+        pa.field("clipping_ratio", pa.float32()),
+        pa.field("speech_ratio", pa.float32()),
+    ]
+)
+
+#: Caption group. `joined_end_ms` is set on the first clip of a join, `merged_into` on the others.
+CAPTION = pa.schema(
+    [
+        pa.field("caption", pa.string()),
+        pa.field("caption_model", pa.string()),
+        pa.field("caption_logprob", pa.float32()),
+        pa.field("merged_into", pa.string()),
+        pa.field("joined_end_ms", pa.int64()),
+    ]
+)
+
+#: Score group. A score means something only with its model: name and weights' hash travel with it.
+SCORE = pa.schema(
+    [
+        pa.field("clap_score", pa.float32()),
+        pa.field("clap_model", pa.string()),
+        pa.field("clap_audio_embedding", pa.list_(pa.float32())),
+    ]
+)
+
+#: Bytes and paths that live only while a leg runs: never committed as columns.
+TRANSIENT = pa.schema(
+    [
+        pa.field("media_path", pa.string()),  # the source's audio on this node
+        pa.field("audio", pa.large_binary()),  # the clip, encoded (FLAC)
+    ]
+)
+
+#: One row per planned clip, as `plan/units/<part>.parquet` holds it.
+PLAN = pa.schema([*IDENTITY, *SOURCE, *PLAN_ONLY])
+
+#: One row per source of the plan, as `plan/sources/<part>.parquet` holds it.
+SOURCES = pa.schema(
+    [
+        pa.field("source_key", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        *SOURCE,
+        pa.field("duration_ms", pa.int64()),
+        pa.field("clips", pa.int32(), nullable=False),
+        pa.field("first_unit", pa.string()),
+        pa.field("outcome", pa.string(), nullable=False),  # planned, ended, failed
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("attempt", pa.int16(), nullable=False),
+    ]
+)
+
+OUTCOMES = ("ok", "filtered", "merged", "failed")
+SOURCE_OUTCOMES = ("planned", "ended", "failed")
+
+ALL_COLUMNS: dict[str, pa.Field] = {
+    field.name: field
+    for group in (IDENTITY, SOURCE, PLAN_ONLY, OUTCOME, AUDIO, CAPTION, SCORE, TRANSIENT)
+    for field in group
+}
+
+
+def fields(*names: str) -> pa.Schema:
+    """The schema of the named columns, in the order given; KeyError on a name that no group has."""
+    return pa.schema([ALL_COLUMNS[name] for name in names])

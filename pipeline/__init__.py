@@ -1,0 +1,1 @@
+"""The jobs: config, plan, the Ray graph of a leg, select, export, verify, status, command line."""

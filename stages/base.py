@@ -1,0 +1,104 @@
+"""What a stage is: a small class whose fields are its configuration; columns in, columns out.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Loud:
+        min_rms_dbfs: Annotated[float, Le(0)] = -60.0   # a key of the recipe, units in its name
+
+        reads: ClassVar = ("rms_dbfs",)
+        adds: ClassVar = pa.schema([])
+
+        def needs(self) -> Needs: return Needs()
+        def open(self, services: Services) -> None: ...
+        def run(self, clips: pa.Table) -> pa.Table: ...
+        def close(self) -> None: ...
+
+The runner hands `run` the live rows of one unit, in planned order. It returns as many rows in the same order,
+with the columns of `adds` set (and, to end a clip, the outcome columns: see `endings`). A stage never raises
+for a bad clip; an exception is a bug and stops the unit. Stages never import Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What one worker of a stage takes: CPU cores, GPUs (fractions allowed), memory, and whether it holds a model.
+
+    A stage with `model=True` lives on an actor (weights are loaded once); the others run in plain tasks.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+    model: bool = False
+
+
+@dataclass(kw_only=True)
+class Services:
+    """What a stage may use of the run it is part of. One per worker process."""
+
+    run_root: str  # local path or fsspec URL of the run folder
+    cache_dir: Path  # on this node; survives a crash of the worker
+    device: str = "cpu"  # "cpu" or "cuda"
+    threads: int = 1  # CPU threads a model may use
+    ytdlp: Mapping[str, Any] = field(default_factory=dict)  # the recipe's `ytdlp` section, as plain values
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """See the module's text. `reads` and `adds` are class constants; fields are configuration."""
+
+    reads: ClassVar[tuple[str, ...]]
+    adds: ClassVar[pa.Schema]
+
+    def needs(self) -> Needs: ...
+
+    def open(self, services: Services) -> None: ...
+
+    def run(self, clips: pa.Table) -> pa.Table: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a clip ends here. `reason` is one short fixed word; `detail` one sentence for a person."""
+
+    outcome: str  # filtered, merged, failed
+    reason: str
+    detail: str = ""
+
+
+def with_columns(clips: pa.Table, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """`clips` with each of `columns` (lists or Arrow arrays, one value a row) set, typed by `schema`."""
+    for name, values in columns.items():
+        typed = schema.field(name)
+        array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=typed.type)
+        at = clips.schema.get_field_index(name)
+        clips = clips.set_column(at, typed, array) if at >= 0 else clips.append_column(typed, array)
+    return clips
+
+
+def with_endings(clips: pa.Table, endings: Sequence[Ending | None]) -> pa.Table:
+    """`clips` with outcome, reason and detail set where `endings` has one; None leaves the clip live."""
+    from corpus.schema import OUTCOME
+
+    return with_columns(
+        clips,
+        {
+            "outcome": [e.outcome if e else None for e in endings],
+            "reason": [e.reason if e else None for e in endings],
+            "detail": [(e.detail or None) if e else None for e in endings],
+        },
+        OUTCOME,
+    )
