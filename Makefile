@@ -1,0 +1,46 @@
+# Every target makes and uses .venv by itself. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The version this project is tested with. On Linux the package index gives the CUDA build (gigabytes); for a CPU
+# build point pip at PyTorch's CPU index first:  make demo PIP_ARGS="--extra-index-url <PyTorch's CPU index>"
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+PORT ?= 8765
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench kill-test clean-demo
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(BIN)/.installed ## make .venv and install the project in it
+
+$(BIN)/.installed: pyproject.toml Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check $(PIP_ARGS) "$(TORCH)"
+	$(BIN)/pip install -q --disable-pip-version-check $(PIP_ARGS) -e ".[dev]"
+	@touch $@
+
+demo: setup ## the first command: real sound in, a verified corpus and shards out (run it twice: it resumes)
+	$(BIN)/python -m examples.demo.run_demo
+
+clean-demo: ## forget the demo's run
+	rm -rf runs/demo
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+check: setup ## lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+kill-test: setup ## kill -9 the demo's driver at random moments, resume, compare byte by byte (KILLS=10)
+	$(BIN)/python -m benchmarks.kill_demo --kills $${KILLS:-10}
+
+bench: setup ## the benchmarks that run in minutes, each with its table
+	$(BIN)/python -m benchmarks.decode
+	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.models

@@ -1,0 +1,101 @@
+"""Does a chain of stages fit? Checked before Ray starts: every fault of every leg, listed together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from corpus.schema import AUDIO, OUTCOME, PLAN, TRANSIENT
+from stages.base import Stage
+from stages.registry import StageError, build_stage
+
+if TYPE_CHECKING:
+    from pipeline.config import Leg
+
+
+@dataclass(frozen=True)
+class Link:
+    """A built stage with the name it has in the recipe and the pool it runs on."""
+
+    name: str
+    stage: Stage
+    pool: str
+
+
+def build_chain(leg: Leg) -> list[Link]:
+    """The leg's stages, built. The recipe was checked before: StageError here is a bug."""
+    return [Link(spec.use, build_stage(spec.use, spec.options), spec.pool) for spec in leg.stages]
+
+
+def chain_problems(legs: Mapping[str, Leg]) -> list[str]:
+    """Lines of `legs.<leg>.stages.<n>.<key>: what is wrong`, in recipe order; empty when all fits."""
+    problems = _shape_problems(legs)
+    known: dict[str, dict[str, pa.DataType]] = {}
+    for name, leg in legs.items():
+        before = _columns_before(name, leg, known)
+        after, found = _walk(name, leg, before)
+        known[name] = after
+        problems += found
+    return problems
+
+
+def _shape_problems(legs: Mapping[str, Leg]) -> list[str]:
+    problems = []
+    roots = [name for name, leg in legs.items() if leg.after is None]
+    if len(roots) != 1:
+        problems.append(
+            f"legs: exactly one leg starts from the plan (has no `after`), here {len(roots)}: {', '.join(roots) or 'none'}"
+        )
+    names = list(legs)
+    for at, (name, leg) in enumerate(legs.items()):
+        if leg.after is not None and leg.after not in names[:at]:
+            problems.append(f"legs.{name}.after: no earlier leg is called {leg.after!r}")
+    return problems
+
+
+def _columns_before(name: str, leg: Leg, known: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:
+    """What the leg's first stage can read: the plan, or what earlier legs committed."""
+    if leg.after is None:
+        return {field.name: field.type for field in [*PLAN, *OUTCOME]}
+    committed = dict(known.get(leg.after, {}))
+    committed.update({field.name: field.type for field in AUDIO})
+    for field in TRANSIENT:
+        committed.pop(field.name, None)
+    return committed
+
+
+def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dict[str, pa.DataType], list[str]]:
+    problems = []
+    columns = dict(columns)
+    for at, spec in enumerate(leg.stages):
+        place = f"legs.{leg_name}.stages.{at} ({spec.use})"
+        try:
+            stage = build_stage(spec.use, spec.options)
+        except StageError as error:
+            problems += [f"{place}.{line}" for line in error.problems]
+            _assume_added(spec.use, columns)
+            continue
+        lacking = [name for name in stage.reads if name not in columns]
+        if lacking:
+            problems.append(f"{place}: reads {', '.join(lacking)}, which no earlier stage of this leg adds")
+        for field in stage.adds:
+            had = columns.get(field.name)
+            if had is not None and had != field.type:
+                problems.append(f"{place}: adds {field.name} as {field.type}, but it is {had} already")
+            columns[field.name] = field.type
+    return columns, problems
+
+
+def _assume_added(use: str, columns: dict[str, pa.DataType]) -> None:
+    """After a stage with bad options, go on as if it were there: one mistake should not be reported twice."""
+    from stages.registry import stage_class
+
+    try:
+        adds = stage_class(use).adds
+    except StageError:
+        return
+    for field in adds:
+        columns.setdefault(field.name, field.type)

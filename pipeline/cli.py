@@ -1,0 +1,146 @@
+"""The command line: thin verbs over pipeline/. Heavy things are imported inside the verb that needs them.
+
+Exit codes: 0 done; 1 something is left undone or damaged; 2 the input is wrong; 130, 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def speak_plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Known faults become one clear message and exit code 2; a bug keeps its traceback."""
+
+    @wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from pipeline.errors import known_errors
+
+        try:
+            return verb(*args, **kwargs)
+        except known_errors() as error:
+            click.echo(f"autorecap: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+def recipe_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """CONFIG and --set, which every verb that reads a recipe takes."""
+    verb = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a key of the recipe, e.g. --set plan.unit_clips=64. May be given many times.",
+    )(verb)
+    return click.argument("config", type=click.Path(dir_okay=False))(verb)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="autorecap")
+def main() -> None:
+    """From a list of videos to a captioned, CLAP-scored, sharded audio-text corpus.
+
+    \b
+    autorecap plan   configs/demo.yaml          every clip that will be tried, before any audio is fetched
+    autorecap run    configs/demo.yaml          fetch, cut, caption, score; resumes by itself
+    autorecap status runs/demo                  progress, and losses by reason
+    autorecap select runs/demo --preset MQ      a view: a query over stored columns
+    autorecap export runs/demo --view MQ --out runs/demo/shards/MQ
+    autorecap verify runs/demo                  every checksum, count and invariant
+    """
+
+
+@main.command()
+@recipe_options
+@speak_plainly
+def plan(config: str, overrides: tuple[str, ...]) -> None:
+    """Ask every source for its metadata and transcript and write down every clip that will be tried.
+
+    Goes on where it was stopped; a longer source list adds what is new. Fetches no audio.
+    """
+    from pipeline.verbs import plan_verb
+
+    sys.exit(plan_verb(config, overrides))
+
+
+@main.command()
+@recipe_options
+@click.option("--leg", "legs", multiple=True, help="Only this leg (may be given many times). Default: all, in order.")
+@speak_plainly
+def run(config: str, overrides: tuple[str, ...], legs: tuple[str, ...]) -> None:
+    """Run the recipe's legs until every planned unit is committed. Stop it as you like; the same command resumes."""
+    from pipeline.verbs import run_verb
+
+    sys.exit(run_verb(config, overrides, legs))
+
+
+@main.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@speak_plainly
+def status(run: str, as_json: bool) -> None:
+    """What became of every source and clip of the run folder RUN: planned, ok, filtered, merged, failed, reasons."""
+    from pipeline.verbs import status_verb
+
+    sys.exit(status_verb(run, as_json=as_json))
+
+
+@main.command()
+@click.argument("run")
+@click.option("--name", help="The view's name. Default: the preset's, or 'view'.")
+@click.option("--preset", help="AutoReCapXL, MQ, MQ-L or HQ: the paper's subsets, by the scorer's own thresholds.")
+@click.option("--clap-min", type=float, help="Keep clips whose CLAP score is at least this.")
+@click.option("--min-duration", type=float, metavar="SECONDS", help="Keep clips longer than this.")
+@click.option("--where", help="""A filter, e.g. 'speech_ratio < 0.1 and not contains(caption, "wind")'.""")
+@speak_plainly
+def select(
+    run: str, name: str | None, preset: str | None, clap_min: float | None, min_duration: float | None, where: str | None
+) -> None:
+    """Make a view of RUN: a query over stored columns. No model runs; thresholds can be tried in seconds."""
+    from pipeline.verbs import select_verb
+
+    sys.exit(select_verb(run, name=name, preset=preset, clap_min=clap_min, min_duration_s=min_duration, where=where))
+
+
+@main.command()
+@click.argument("run")
+@click.option("--view", required=True, help="A view made by select.")
+@click.option("--out", required=True, help="Folder for the shards (or an fsspec URL).")
+@click.option("--format", "format_name", default="webdataset", show_default=True, help="webdataset.")
+@click.option("--codec", type=click.Choice(["flac", "wav", "opus", "mp3"]), default="flac", show_default=True)
+@click.option("--sample-rate", type=int, metavar="HZ", help="Resample to this. Default: the master's rate.")
+@click.option("--shard-clips", type=int, help="Clips of one shard. Default: by size.")
+@click.option("--shard-mb", type=float, default=256.0, show_default=True, help="Size of one shard in megabytes.")
+@click.option("--split", metavar="T/V/E", help="Shares of train/valid/test by source, e.g. 90/5/5. Default: all train.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle.")
+@click.option("--workers", type=int, help="Shards written at the same time. Default: as many as there are CPUs.")
+@speak_plainly
+def export(run: str, view: str, out: str, **options: Any) -> None:
+    """Write a view as training shards of even size with index, checksums and a dataset card."""
+    from pipeline.verbs import export_verb
+
+    sys.exit(export_verb(run, view, out, **options))
+
+
+@main.command()
+@click.argument("path")
+@click.option("--decode", is_flag=True, help="Also decode every clip and compare its samples with what is stated.")
+@click.option("--sweep", is_flag=True, help="Delete what killed writers left behind (temporary files, orphan tars).")
+@speak_plainly
+def verify(path: str, decode: bool, sweep: bool) -> None:
+    """Check a run folder or a folder of shards: every checksum, count and invariant. Exit code 1 on any fault."""
+    from pipeline.verbs import verify_verb
+
+    sys.exit(verify_verb(path, decode=decode, sweep=sweep))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""A recipe: what a run does, typed, with every mistake reported at once.
+
+    recipe = load_recipe("configs/demo.yaml", overrides=["plan.unit_clips=16"])
+
+YAML is read with `yaml.safe_load`. Unknown keys, wrong types, values out of range and stage chains that do not
+fit (pipeline/chain.py) are gathered and raised together as one `RecipeError`, each with file and key.
+
+Two kinds of keys. `plan`, `ytdlp` and `legs` decide what the corpus is: a run folder keeps them (pipeline/runfolder.py)
+and refuses others. `run`, `sources` and `execution` decide where, from what and how fast: they may change between
+two starts of one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class RecipeError(Exception):
+    """One or more mistakes in a recipe; `problems` holds a line for each."""
+
+    def __init__(self, file: str, problems: Sequence[str]) -> None:
+        self.file = file
+        self.problems = list(problems)
+        count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
+        super().__init__("\n".join([f"{file}: {count}", *(f"  {line}" for line in self.problems)]))
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UrlListSource(Section):
+    """A list of URLs or YouTube ids: a file (txt, csv, jsonl, parquet) or the entries themselves."""
+
+    type: Literal["urls"]
+    path: str | None = None
+    items: list[str] = Field(default_factory=list)
+
+
+class FolderSource(Section):
+    """A local folder or an fsspec URL of media files, each with an optional sidecar `<stem>.json`."""
+
+    type: Literal["folder"]
+    path: str
+    recursive: bool = True
+
+
+Source = Annotated[UrlListSource | FolderSource, Field(discriminator="type")]
+
+
+class Plan(Section):
+    """From sources to clips: transcript gaps, or a grid where there is no transcript."""
+
+    languages: list[str] = Field(default_factory=lambda: ["en"], min_length=1)
+    gap_min_s: float = Field(default=1.0, ge=0.1, le=3600)
+    clip_max_s: float = Field(default=10.0, ge=0.5, le=600)
+    clip_min_s: float = Field(default=1.0, ge=0.1, le=600)
+    pad_s: float = Field(default=0.0, ge=0, le=10)
+    leading: bool = True
+    trailing: bool = True
+    without_transcript: Literal["grid", "skip"] = "skip"
+    grid_unknown_duration_max_s: float = Field(default=600.0, ge=1, le=86_400)
+    unit_clips: int = Field(default=128, ge=1, le=100_000)
+    sources_per_part: int = Field(default=1000, ge=1, le=1_000_000)
+    workers: int = Field(default=8, ge=1, le=256)
+
+
+class YtDlp(Section):
+    """How yt-dlp reaches sites."""
+
+    plugin_dirs: list[str] = Field(default_factory=list)
+    cookies_file: str | None = None
+    proxy: str | None = None
+    user_agent: str | None = None
+    timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    retries: int = Field(default=3, ge=0, le=20)
+    backoff_s: float = Field(default=2.0, ge=0, le=3600)
+    requests_per_s: float = Field(default=1.0, gt=0, le=10_000)
+
+
+class StageSpec(BaseModel):
+    """One stage of a leg: `use` is a short name or `module:Class`; the other keys are the stage's own fields."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str
+    pool: str = "models"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Leg(Section):
+    """A chain of stages with one commit per unit. `after` names the leg whose units it starts from."""
+
+    after: str | None = None
+    stages: list[StageSpec] = Field(min_length=1)
+
+
+class Pool(Section):
+    """Workers that hold models: a fixed number of actors."""
+
+    workers: int = Field(default=1, ge=1, le=10_000)
+    gpus_per_worker: float | None = Field(default=None, ge=0, le=64)
+    cpus_per_worker: float | None = Field(default=None, ge=0, le=1024)
+    threads: int = Field(default=1, ge=1, le=256)
+
+
+class Execution(Section):
+    """Where and how fast; nothing here changes a byte of the corpus."""
+
+    ray_address: str | None = None
+    cpus: int | None = Field(default=None, ge=1, le=1024)
+    wave_units: int = Field(default=1024, ge=1, le=1_000_000)
+    cpus_per_task: float = Field(default=1.0, gt=0, le=64)
+    task_retries: int = Field(default=2, ge=0, le=10)
+    cache_dir: str | None = None
+    pools: dict[str, Pool] = Field(default_factory=dict)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Recipe(Section):
+    """The whole of a recipe file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    run: str
+    sources: list[Source] = Field(default_factory=list)
+    plan: Plan = Field(default_factory=Plan)
+    ytdlp: YtDlp = Field(default_factory=YtDlp)
+    legs: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")], Leg] = Field(min_length=1)
+    execution: Execution = Field(default_factory=Execution)
+
+    @property
+    def root_leg(self) -> str:
+        """The leg that starts from the plan and commits the audio."""
+        return next(name for name, leg in self.legs.items() if leg.after is None)
+
+    def pool(self, name: str) -> Pool:
+        return self.execution.pools.get(name, Pool())
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override (`section.key=value`, the value as YAML) and check a recipe.
+
+    Raises RecipeError with every problem found. Relative `plugin_dirs`, source paths and `run` are left as
+    written: they are relative to the folder the command is started in.
+    """
+    file = str(path)
+    tree, problems = _read_yaml(Path(path))
+    problems += _apply_overrides(tree, overrides)
+    recipe, found = _validate(tree)
+    problems += found
+    problems += _leg_problems(tree, recipe)
+    if problems:
+        raise RecipeError(file, problems)
+    assert recipe is not None
+    return recipe
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(str(path), [f"cannot be read: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(str(path), ["is not UTF-8 text"]) from error
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(tree, dict):
+        raise RecipeError(str(path), ["must be a mapping with the keys name, run, sources, plan, legs, execution"])
+    return tree, []
+
+
+def _apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Set `a.b.0.c=value` in place. A number steps into a list; a leg's stage may be named: `legs.fetch.cut.key`."""
+    problems = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            problems.append(f"--set {text}: write it as section.key=value")
+            continue
+        try:
+            _set(tree, key.split("."), yaml.safe_load(value))
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            problems.append(f"--set {text}: {str(error).strip(chr(39))}")
+        except yaml.YAMLError:
+            problems.append(f"--set {text}: the value is not YAML")
+    return problems
+
+
+def _set(node: Any, path: list[str], value: Any) -> None:
+    *steps, last = path
+    for at, step in enumerate(steps):
+        node = _step(node, step, ".".join(path[: at + 1]))
+    if isinstance(node, list):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise TypeError(f"{'.'.join(steps)} holds a value, not a section")
+
+
+def _step(node: Any, step: str, where: str) -> Any:
+    if isinstance(node, list):
+        return node[int(step)]
+    if not isinstance(node, dict):
+        raise TypeError(f"{where} is not a section")
+    if step not in node and isinstance(node.get("stages"), list):
+        for stage in node["stages"]:
+            if isinstance(stage, dict) and stage.get("use") == step:
+                return stage
+        raise KeyError(f"{where}: no stage of that name in this leg")
+    return node.setdefault(step, {})
+
+
+def _validate(tree: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
+    try:
+        return Recipe.model_validate(tree), []
+    except ValidationError as error:
+        return None, [_say(item) for item in error.errors()]
+
+
+def _say(item: Any) -> str:
+    """One pydantic error as `key: what is wrong, what to write`."""
+    place = [str(part) for part in item["loc"] if str(part) not in {"urls", "folder", "[key]"}]
+    key = ".".join(place) or "(recipe)"
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    given = item.get("input")
+    shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r})"
+    return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}"
+
+
+def _leg_problems(tree: dict[str, Any], recipe: Recipe | None) -> list[str]:
+    """Faults of legs and chains, looked for even when other sections are wrong, so that all are listed together."""
+    from pipeline.chain import chain_problems
+
+    legs: dict[str, Leg] = {}
+    raw = tree.get("legs")
+    if not isinstance(raw, dict):
+        return []
+    for name, body in raw.items():
+        try:
+            legs[str(name)] = Leg.model_validate(body)
+        except ValidationError:
+            continue  # already listed by the whole recipe's own check
+    return chain_problems(legs) if len(legs) == len(raw) else []
+
+
+def plain(value: Any) -> Any:
+    """A recipe (or part) as JSON-like values, for hashing and for run.json."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclass_fields(value)}
+    return value

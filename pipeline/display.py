@@ -1,0 +1,154 @@
+"""What a person sees while a run works: bars on a terminal, plain lines elsewhere (cron, Slurm, CI).
+
+One bar for the leg and one for each of its stages, with clips/s and audio-hours per hour; below them what ended
+clips, and the time to go. All of it goes to stderr: stdout is for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from pipeline.progress import LegSum, StageSum, clock_text
+from pipeline.run import LegEnd, LegStart, UnitDone
+
+#: Seconds between two plain lines of one leg.
+PLAIN_EVERY_S = 5.0
+
+
+class Display:
+    """`with Display() as display: display.show(event)` for each event of a run."""
+
+    def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._console = Console(file=self._stream, highlight=False)
+        self._is_live = self._console.is_terminal if live is None else live
+        self._leg: LegSum | None = None
+        self._bars: _Bars | None = None
+        self._next_line_s = 0.0
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_bars()
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bars if there are any."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def show(self, event: LegStart | UnitDone | LegEnd) -> None:
+        if isinstance(event, LegStart):
+            self._start(event)
+        elif isinstance(event, UnitDone):
+            self._unit(event)
+        else:
+            self._end(event)
+
+    def _start(self, event: LegStart) -> None:
+        self._leg = LegSum(event)
+        done = f", {event.clips_done} clips of {event.units_done} units done already" if event.units_done else ""
+        self.say(f"leg {event.leg}: {event.clips} clips in {event.units} units{done}; {' > '.join(event.stages)}")
+        if self._is_live and event.units_done < event.units:
+            self._bars = _Bars(self._console, self._leg)
+        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+    def _unit(self, event: UnitDone) -> None:
+        assert self._leg is not None
+        self._leg.add(event)
+        if event.error is not None:
+            self.say(f"unit {event.unit_id} not committed: {event.error}")
+        if self._bars is not None:
+            self._bars.update()
+        elif time.monotonic() >= self._next_line_s:
+            self.say(plain_line(self._leg))
+            self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+    def _end(self, event: LegEnd) -> None:
+        self._end_bars()
+        assert self._leg is not None
+        if event.committed:
+            self.say(plain_line(self._leg))
+            for stage in self._leg.stages.values():
+                self.say(stage_line(stage))
+        undone = f", {event.undone} units still to do" if event.undone else ""
+        self.say(f"leg {event.leg}: {event.committed} units committed in {clock_text(event.seconds)}{undone}")
+
+    def _end_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.close()
+            self._bars = None
+
+
+def plain_line(leg: LegSum) -> str:
+    """`models  48/96 clips  3.2 clips/s  9 audio-h/h  ETA 0:15  ended: failed/gone 2`."""
+    parts = [
+        f"{leg.start.leg}",
+        f"{leg.clips_done}/{leg.start.clips} clips",
+        f"{leg.clips_per_s:.1f} clips/s",
+        f"{leg.audio_hours_per_hour:.0f} audio-h/h",
+        f"ETA {clock_text(leg.eta_s)}",
+    ]
+    if ended := leg.ended_line():
+        parts.append(f"ended: {ended}")
+    if leg.failed_units:
+        parts.append(f"units not committed: {leg.failed_units}")
+    return "  ".join(parts)
+
+
+def stage_line(stage: StageSum) -> str:
+    """One stage's share: clips in and out, its own speed while busy, what it ended."""
+    ended = ", ".join(f"{name} {count}" for name, count in stage.ended.most_common())
+    text = (
+        f"  {stage.name:<12} {stage.clips_in:>7} in {stage.clips_out:>7} out"
+        f"  {stage.clips_per_busy_s:>8.1f} clips/s busy  {stage.audio_hours_per_busy_hour:>7.0f} audio-h/h"
+    )
+    return f"{text}  {ended}" if ended else text
+
+
+class _Bars:
+    """The live part: a bar per leg and stage, and the reasons below."""
+
+    def __init__(self, console: Console, leg: LegSum) -> None:
+        self._leg = leg
+        self._progress = Progress(
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            console=console,
+        )
+        total = leg.start.clips
+        self._whole = self._progress.add_task(f"leg {leg.start.leg}", total=total, completed=leg.clips_done, rate="")
+        self._stages: dict[str, TaskID] = {
+            name: self._progress.add_task(f"  {name}", total=total - leg.clips_done, rate="") for name in leg.stages
+        }
+        self._live = Live(self._render(), console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def update(self) -> None:
+        leg = self._leg
+        rate = f"{leg.clips_per_s:.1f} clips/s {leg.audio_hours_per_hour:.0f} audio-h/h ETA {clock_text(leg.eta_s)}"
+        self._progress.update(self._whole, completed=leg.clips_done, rate=rate)
+        for name, task in self._stages.items():
+            stage = leg.stages[name]
+            text = f"{stage.clips_per_busy_s:.0f} clips/s {stage.audio_hours_per_busy_hour:.0f} audio-h/h"
+            self._progress.update(task, completed=leg.clips_now, rate=text)
+        self._live.update(self._render())
+
+    def _render(self) -> Group:
+        ended = self._leg.ended_line()
+        return Group(self._progress, Text(f"ended: {ended}" if ended else ""))
+
+    def close(self) -> None:
+        self.update()
+        self._live.stop()

@@ -1,0 +1,90 @@
+"""Start or join Ray, quietly: no dashboard, no usage reports, no progress bars but ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+#: The packages a worker on another machine needs; sent by `working_dir` when joining a cluster.
+PACKAGES = ("audio", "corpus", "scorer", "captioner", "stages", "pipeline")
+
+
+def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
+    """Start a local Ray, or join the cluster at `address` ("auto" or ray://...). Does nothing when Ray runs already.
+
+    A local Ray finds this code where it lies; a cluster gets it by `working_dir`, which changes the workers' folder:
+    every path a worker sees must be absolute.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        # The demo and laptops: loopback only, no dashboard, an object store that fits small machines.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        ray.init(
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=_object_store_bytes(),
+            **quiet,
+        )
+    else:
+        ray.init(address=address, runtime_env=_code_for_workers(), **quiet)
+    log.info("ray: %s", ray.cluster_resources())
+
+
+def stop_ray() -> None:
+    """Leave Ray; a local instance and its workers end with it."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def _object_store_bytes() -> int:
+    """A tenth of the memory, between 200 MB and 4 GB: blocks in flight are few and bounded."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(min(max(memory // 10, 200_000_000), 4_000_000_000))
+
+
+def _code_for_workers() -> dict[str, Any]:
+    root = Path(__file__).resolve().parent.parent
+    keep = {*PACKAGES, "configs", "pyproject.toml"}
+    others = [f"/{entry.name}" for entry in root.iterdir() if entry.name not in keep]
+    return {"working_dir": str(root), "excludes": others}
+
+
+def quiet_data_context() -> Any:
+    """The Ray Data settings this project relies on; see docs/adr and the table in the design notes.
+
+    Whole blocks (`target_max_block_size=None`): a unit is one block. A block whose worker died is dropped, not
+    fatal: the unit stays uncommitted, and what is not committed is not lost.
+    """
+    import ray
+    from ray.data import DataContext
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    context.target_max_block_size = None
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = -1
+    assert ray.is_initialized()
+    return context
+
+
+def cluster_gpus(address: str | None, num_cpus: int | None) -> float:
+    """How many GPUs Ray sees; starts or joins Ray."""
+    ensure_ray(address, num_cpus)
+    import ray
+
+    return float(ray.cluster_resources().get("GPU", 0.0))

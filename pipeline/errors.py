@@ -1,0 +1,17 @@
+"""The faults that are the user's to mend: told in a sentence, without a traceback."""
+
+from __future__ import annotations
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """Every exception class whose message is written for a user."""
+    from corpus.expression import ExpressionError
+    from corpus.shards import ExportError
+    from corpus.views import ViewError
+    from pipeline.config import RecipeError
+    from pipeline.plan import PlanError
+    from pipeline.run import LegStopped
+    from pipeline.runfolder import OtherRun
+    from pipeline.sources import SourceError
+
+    return (RecipeError, OtherRun, LegStopped, PlanError, SourceError, ViewError, ExpressionError, ExportError)

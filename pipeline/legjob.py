@@ -1,0 +1,222 @@
+"""What a worker is told about a leg, and what it does with a unit: read, run its share of the chain, commit.
+
+`LegJob` is plain data: it travels to Ray workers, which build their stages from it and keep them open for the
+life of the process. A leg's chain is cut into groups: plain tasks for stages without a model, one pool of actors
+for a stretch of stages that holds models. The last group commits.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from corpus import plan_store, units
+from corpus.store import Store
+from pipeline.chain import Link
+from pipeline.worker import UnitRunner, UnitTally, finish_unit, start_unit
+from stages.base import Services
+from stages.registry import build_stage
+
+
+@dataclass(frozen=True)
+class Group:
+    """A stretch of the chain that one kind of worker runs. `pool` None = plain tasks."""
+
+    pool: str | None
+    stages: tuple[tuple[str, str], ...]  # (use, options as JSON)
+
+
+@dataclass(frozen=True)
+class LegJob:
+    """Everything a worker must know, as plain values."""
+
+    run_root: str
+    cache_dir: str
+    leg: str
+    after: str | None
+    after_root: bool  # whether `after` is the leg that commits the audio
+    recipe_sha256: str
+    groups: tuple[Group, ...]
+    ytdlp: str  # JSON
+    devices: tuple[str, ...]  # per group
+    threads: tuple[int, ...]  # per group
+    log_level: str = "INFO"
+
+    @property
+    def is_root(self) -> bool:
+        return self.after is None
+
+    def services(self, group: int) -> Services:
+        return Services(
+            run_root=self.run_root,
+            cache_dir=Path(self.cache_dir),
+            device=self.devices[group],
+            threads=self.threads[group],
+            ytdlp=json.loads(self.ytdlp),
+        )
+
+    def links(self, group: int) -> list[Link]:
+        pool = self.groups[group].pool or "tasks"
+        return [Link(use, build_stage(use, json.loads(options)), pool) for use, options in self.groups[group].stages]
+
+
+def cut_into_groups(links: list[Link], specs: list[tuple[str, Mapping[str, Any]]]) -> tuple[Group, ...]:
+    """Stages from the first to the last that needs a model of one pool share that pool's actors.
+
+    What stands between two model stages of a pool (join, keywords) is cheap: it runs on the same actors, so that
+    a unit crosses processes once and the models are loaded once.
+    """
+    where: list[str | None] = [link.pool if link.stage.needs().model else None for link in links]
+    for pool in dict.fromkeys(name for name in where if name):
+        first, last = where.index(pool), len(where) - 1 - where[::-1].index(pool)
+        if all(name in (None, pool) for name in where[first:last]):
+            where[first : last + 1] = [pool] * (last + 1 - first)
+    groups: list[Group] = []
+    for pool_name, (use, options) in zip(where, specs, strict=True):
+        stage = (use, json.dumps(dict(options), sort_keys=True))
+        if groups and groups[-1].pool == pool_name:
+            groups[-1] = Group(pool_name, (*groups[-1].stages, stage))
+        else:
+            groups.append(Group(pool_name, (stage,)))
+    return tuple(groups)
+
+
+def read_unit(job: LegJob, unit_id: str) -> pa.Table:
+    """The unit as the leg's first stage sees it."""
+    store = Store(job.run_root)
+    if job.is_root:
+        return start_unit(plan_store.read_unit(store, unit_id), unit_id)
+    unit = units.read_root_unit(store, unit_id)
+    if not job.after_root:
+        unit = _beside(unit, units.read_columns_unit(store, job.after or "", unit_id))
+    return start_unit(unit, unit_id)
+
+
+def _beside(unit: pa.Table, columns: pa.Table) -> pa.Table:
+    """The root's rows with a later leg's columns and outcomes laid over them."""
+    for name in columns.column_names:
+        at = unit.schema.get_field_index(name)
+        column = columns.column(name)
+        unit = unit.set_column(at, name, column) if at >= 0 else unit.append_column(name, column)
+    return unit
+
+
+def run_group(job: LegJob, group: int, unit: pa.Table, runner: UnitRunner) -> pa.Table:
+    """A group's share of the chain; the last group commits and answers with one summary row."""
+    unit = runner.run(unit)
+    return commit(job, unit) if group == len(job.groups) - 1 else unit
+
+
+def commit(job: LegJob, unit: pa.Table) -> pa.Table:
+    """Commit the unit (unless a stage failed) and say in one row what became of it."""
+    unit, tally = finish_unit(unit)
+    won = False
+    outcomes: dict[str, int] = {}
+    audio_ms = 0
+    if tally.error is None:
+        try:
+            rows, won = _commit_rows(job, unit, tally.unit_id)
+            outcomes, audio_ms = _count(rows)
+        except Exception as error:  # noqa: BLE001  a full disk or a refusal concerns this unit; the driver judges
+            tally.error = f"commit, unit {tally.unit_id}: {type(error).__name__}: {error}"
+    return summary(tally, won=won, outcomes=outcomes, audio_ms=audio_ms)
+
+
+def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, bool]:
+    store = Store(job.run_root)
+    part = unit_id.split("-")[0]
+    meta = units.UnitMeta(
+        leg=job.leg, recipe_sha256=job.recipe_sha256, plan_part_sha256=plan_part_sha256(job.run_root, part)
+    )
+    if job.is_root:
+        planned = plan_store.read_unit(store, unit_id)
+        result = units.commit_root(store, planned, unit, meta)
+        if result.committed:
+            forget_media(store, Path(job.cache_dir), planned)
+    else:
+        root = units.read_root_unit(store, unit_id)
+        adds = pa.unify_schemas([link.stage.adds for at in range(len(job.groups)) for link in job.links(at)])
+        result = units.commit_columns(store, job.leg, root, unit, adds, meta)
+    return unit, result.committed
+
+
+@lru_cache(maxsize=64)
+def plan_part_sha256(run_root: str, part: str) -> str:
+    """Hash of a plan part; parts never change once planned."""
+    return plan_store.part_sha256(Store(run_root), part)
+
+
+def _count(rows: pa.Table) -> tuple[dict[str, int], int]:
+    """Clips by outcome/reason after the commit, and the audio of those that are ok."""
+    counts: Counter[str] = Counter()
+    audio_ms = 0
+    names = ["outcome", "reason", "start_ms", "end_ms"]
+    for row in rows.select(names).to_pylist():
+        if row["outcome"] in (None, "ok"):
+            counts["ok"] += 1
+            audio_ms += row["end_ms"] - row["start_ms"]
+        else:
+            counts[f"{row['outcome']}/{row['reason']}"] += 1
+    return dict(sorted(counts.items())), audio_ms
+
+
+SUMMARY = pa.schema(
+    [
+        pa.field("unit_id", pa.string()),
+        pa.field("tally", pa.string()),
+        pa.field("committed", pa.bool_()),
+        pa.field("outcomes", pa.string()),
+        pa.field("audio_ms", pa.int64()),
+    ]
+)
+
+
+def summary(tally: UnitTally, *, won: bool, outcomes: Mapping[str, int], audio_ms: int) -> pa.Table:
+    """One row for the driver: small, whatever the unit held."""
+    row = {
+        "unit_id": tally.unit_id,
+        "tally": tally.to_json(),
+        "committed": won,
+        "outcomes": json.dumps(dict(outcomes)),
+        "audio_ms": audio_ms,
+    }
+    return pa.Table.from_pylist([row], schema=SUMMARY)
+
+
+def forget_media(store: Store, cache_dir: Path, planned: pa.Table) -> None:
+    """Delete cached media that no uncommitted unit needs any more.
+
+    A source of one unit goes at once. One that spans k consecutive units goes when every unit within k of this one
+    is committed: which of them hold the source is not looked up, so it may stay a little longer than it must.
+    """
+    unit_id = planned.column("unit_id")[0].as_py()
+    spans = dict(
+        zip(planned.column("source_id").to_pylist(), planned.column("source_units").to_pylist(), strict=True)
+    )
+    for source_id, source_units in spans.items():
+        folder = cache_dir / source_id
+        if folder.is_dir() and _neighbours_done(store, unit_id, source_units or 1):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _neighbours_done(store: Store, unit_id: str, reach: int) -> bool:
+    if reach <= 1:
+        return True
+    part, number = unit_id.split("-")
+    known = set(plan_store.unit_ids(store, part))
+    near = (f"{part}-{at:05d}" for at in range(int(number) - reach + 1, int(number) + reach) if at >= 0)
+    return all(store.exists(units.root_path(unit)) for unit in near if unit in known)
+
+
+def job_as_text(job: LegJob) -> str:
+    """For the log: the job without its secrets (cookies, proxies live in `ytdlp`)."""
+    shown = asdict(job) | {"ytdlp": "(not shown)"}
+    return json.dumps(shown, sort_keys=True)

@@ -1,0 +1,210 @@
+"""Run a recipe's legs, wave by wave, until every planned unit is committed.
+
+    for event in run_leg(store, recipe, "fetch"): ...
+
+Resume is the normal case: what is to do = planned units (that the leg before has committed) without this leg's
+Parquet. A unit that fails or whose worker dies stays undone; the next start takes it up again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpus import compact, plan_store, units
+from corpus.store import Store
+from pipeline.chain import build_chain
+from pipeline.config import Recipe, plain
+from pipeline.legjob import LegJob, cut_into_groups
+from pipeline.runfolder import OtherRun, start_leg
+from pipeline.worker import UnitTally
+
+log = logging.getLogger(__name__)
+
+#: A leg stops early when this many units in a row fail: something is wrong with the set-up, not with a clip.
+MAX_FAILURES_IN_A_ROW = 10
+
+
+class LegStopped(Exception):
+    """The leg gave up; the message says why. What was committed stays."""
+
+
+@dataclass(frozen=True)
+class LegStart:
+    """A leg begins: how much there is and how much is done already."""
+
+    leg: str
+    units: int
+    units_done: int
+    clips: int
+    clips_done: int
+    audio_ms: int
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnitDone:
+    """A unit was committed (or not: `error`)."""
+
+    leg: str
+    unit_id: str
+    clips: int
+    outcomes: dict[str, int]
+    audio_ms: int
+    tally: UnitTally
+
+    @property
+    def error(self) -> str | None:
+        return self.tally.error
+
+
+@dataclass
+class LegEnd:
+    """A leg has no more to do for now. `undone` = planned for this leg but not committed."""
+
+    leg: str
+    seconds: float
+    committed: int
+    undone: int
+    errors: list[str] = field(default_factory=list)
+
+
+def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitDone | LegEnd]:
+    """Run one leg to its end. Raises OtherRun, LegStopped; SIGINT and SIGTERM are the caller's."""
+    started = time.monotonic()
+    job = leg_job(store, recipe, leg)
+    infos = {info.unit_id: info for info in plan_store.iter_units(store)}
+    if not infos:
+        raise OtherRun(f"{store.root} has no plan yet; start with: autorecap plan")
+    ready, done = _ready_and_done(store, recipe, leg, set(infos))
+    todo = [unit_id for unit_id in infos if unit_id in ready and unit_id not in done]
+    stages = tuple(spec.use for spec in recipe.legs[leg].stages)
+    yield LegStart(
+        leg=leg,
+        units=len(infos),
+        units_done=len(done),
+        clips=sum(info.rows for info in infos.values()),
+        clips_done=sum(infos[unit_id].rows for unit_id in done),
+        audio_ms=sum(info.audio_ms for info in infos.values()),
+        stages=stages,
+    )
+    end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
+    rows = {unit_id: info.rows for unit_id, info in infos.items()}
+    for wave in _waves(todo, recipe.execution.wave_units):
+        yield from _run_wave(job, recipe, wave, rows, end)
+    done = units.done_units(store, leg, root=job.is_root)
+    end.undone = len([unit_id for unit_id in infos if unit_id not in done])
+    compact.compact(store, leg, root=job.is_root)
+    end.seconds = time.monotonic() - started
+    yield end
+
+
+def _ready_and_done(store: Store, recipe: Recipe, leg: str, planned: set[str]) -> tuple[set[str], set[str]]:
+    """Units this leg could take (its `after` has them) and units it has committed."""
+    after = recipe.legs[leg].after
+    done = units.done_units(store, leg, root=after is None) & planned
+    if after is None:
+        return planned, done
+    return units.done_units(store, after, root=recipe.legs[after].after is None) & planned, done
+
+
+def _waves(todo: Sequence[str], size: int) -> Iterator[list[str]]:
+    for at in range(0, len(todo), size):
+        yield list(todo[at : at + size])
+
+
+def _run_wave(
+    job: LegJob, recipe: Recipe, wave: list[str], rows: dict[str, int], end: LegEnd
+) -> Iterator[UnitDone]:
+    from pipeline.engine import ensure_ray
+    from pipeline.graph import run_wave
+
+    ensure_ray(recipe.execution.ray_address, recipe.execution.cpus)
+    pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
+    failures = 0
+    for row in run_wave(job, wave, recipe.execution, pools):
+        event = _event(job.leg, row, rows)
+        if event.error is None:
+            failures = 0
+            end.committed += 1
+        else:
+            failures += 1
+            end.errors.append(event.error)
+            log.error("%s", event.error)
+        yield event
+        if failures >= MAX_FAILURES_IN_A_ROW:
+            raise LegStopped(f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}")
+
+
+def _event(leg: str, row: dict[str, Any], rows: dict[str, int]) -> UnitDone:
+    tally = UnitTally.from_json(row["tally"])
+    for line in tally.warnings:
+        log.warning("unit %s: %s", row["unit_id"], line)
+    return UnitDone(
+        leg=leg,
+        unit_id=row["unit_id"],
+        clips=rows[row["unit_id"]],
+        outcomes=json.loads(row["outcomes"]),
+        audio_ms=row["audio_ms"],
+        tally=tally,
+    )
+
+
+def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
+    """What workers must know of this leg; records the leg's definition in the run folder."""
+    definition = recipe.legs[leg]
+    recipe_sha256 = start_leg(store, recipe, leg)
+    specs = [(spec.use, spec.options) for spec in definition.stages]
+    groups = cut_into_groups(build_chain(definition), specs)
+    return LegJob(
+        run_root=str(store.root),
+        cache_dir=str(cache_dir(store, recipe)),
+        leg=leg,
+        after=definition.after,
+        after_root=definition.after is not None and recipe.legs[definition.after].after is None,
+        recipe_sha256=recipe_sha256,
+        groups=groups,
+        ytdlp=json.dumps(ytdlp_options(recipe)),
+        devices=tuple(_device(recipe, group.pool) for group in groups),
+        threads=tuple(recipe.pool(group.pool).threads if group.pool else 1 for group in groups),
+        log_level=recipe.execution.log_level,
+    )
+
+
+def _device(recipe: Recipe, pool: str | None) -> str:
+    """cuda where the pool is given (a share of) a GPU, or says nothing and the machine has one."""
+    if pool is None:
+        return "cpu"
+    asked = recipe.pool(pool).gpus_per_worker
+    if asked is not None:
+        return "cuda" if asked > 0 else "cpu"
+    from pipeline.engine import cluster_gpus
+
+    return "cuda" if cluster_gpus(recipe.execution.ray_address, recipe.execution.cpus) > 0 else "cpu"
+
+
+def cache_dir(store: Store, recipe: Recipe) -> Path:
+    """Where a node keeps media between fetch and cut; beside a local run, else in the node's temporary folder."""
+    if recipe.execution.cache_dir:
+        return Path(recipe.execution.cache_dir).absolute()
+    local = store.local("cache")
+    if local is not None:
+        return Path(local)
+    import hashlib
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / "autorecap" / hashlib.sha256(str(store.root).encode()).hexdigest()[:16]
+
+
+def ytdlp_options(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's `ytdlp` section with its paths made absolute."""
+    options: dict[str, Any] = plain(recipe.ytdlp)
+    options["plugin_dirs"] = [str(Path(folder).absolute()) for folder in options["plugin_dirs"]]
+    if options["cookies_file"]:
+        options["cookies_file"] = str(Path(options["cookies_file"]).absolute())
+    return options

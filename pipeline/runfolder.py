@@ -1,0 +1,104 @@
+"""The run folder's own record: which recipe it was made with, and what may differ when it is used again.
+
+`run.json` is put in place once, by the first command that writes to the folder. `plan` may not change after that;
+a leg may not change once it has committed a unit (its definition is put under `corpus/legs/<leg>.json`).
+`run`, `sources`, `ytdlp` and `execution` may change between two starts: they say where, from what and how fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from corpus.store import Store
+from pipeline.config import Recipe, plain
+
+FORMAT_VERSION = 1
+
+
+class OtherRun(Exception):
+    """The folder belongs to another recipe or plan; the message lists what differs."""
+
+
+def open_store(run: str) -> Store:
+    """The store of a run folder; local paths are made absolute, since workers may stand in another folder."""
+    return Store(run if "://" in run else str(Path(run).resolve()))
+
+
+def start_run(recipe: Recipe) -> Store:
+    """The recipe's run folder, made if new; OtherRun when it was planned by other rules."""
+    store = open_store(recipe.run)
+    record = {"format_version": FORMAT_VERSION, "name": recipe.name, "plan": plain(recipe.plan)}
+    store.put_if_absent("run.json", _to_bytes(record))
+    there = read_record(store)
+    if there["format_version"] != FORMAT_VERSION:
+        raise OtherRun(f"{recipe.run} has format {there['format_version']}; this version reads {FORMAT_VERSION}")
+    # How many workers plan at once changes nothing of the plan.
+    _refuse_difference(recipe.run, "plan", _without_workers(there["plan"]), _without_workers(record["plan"]))
+    return store
+
+
+def read_record(store: Store) -> dict[str, Any]:
+    """run.json; OtherRun when the folder is no run."""
+    try:
+        record = json.loads(store.read("run.json"))
+    except FileNotFoundError as error:
+        raise OtherRun(f"{store.root} is not a run folder: it has no run.json; start with autorecap plan") from error
+    if not isinstance(record, dict) or "format_version" not in record:
+        raise OtherRun(f"{store.root}/run.json is not a run's record")
+    return record
+
+
+def start_leg(store: Store, recipe: Recipe, leg: str) -> str:
+    """Record a leg's definition on its first start and return its hash; OtherRun when it was another one."""
+    path = f"corpus/legs/{leg}.json"
+    definition = plain(recipe.legs[leg])
+    store.put_if_absent(path, _to_bytes(definition))
+    there = json.loads(store.read(path))
+    _refuse_difference(str(store.root), f"legs.{leg}", there, definition)
+    return hashlib.sha256(_to_bytes(definition)).hexdigest()
+
+
+def legs_of(store: Store) -> dict[str, dict[str, Any]]:
+    """The legs that have started in this run, as recorded, root leg first."""
+    legs = {}
+    for path in store.list("corpus/legs"):
+        if path.endswith(".json"):
+            legs[Path(path).stem] = json.loads(store.read(path))
+    return dict(sorted(legs.items(), key=lambda item: item[1].get("after") is not None))
+
+
+def _without_workers(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "workers"}
+
+
+def _refuse_difference(run: str, where: str, there: Any, here: Any) -> None:
+    differences = list(_differences(where, there, here))
+    if differences:
+        raise OtherRun(
+            "\n".join(
+                [
+                    f"{run} was made with another recipe:",
+                    *(f"  {line}" for line in differences),
+                    "  use the recipe it was made with, or another run folder (--set run=...)",
+                ]
+            )
+        )
+
+
+def _differences(where: str, there: Any, here: Any) -> list[str]:
+    """One line per key that differs, deepest first seen."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = dict.fromkeys([*there, *here])
+        return [line for key in keys for line in _differences(f"{where}.{key}", there.get(key), here.get(key))]
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        pairs = enumerate(zip(there, here, strict=True))
+        return [line for at, (old, new) in pairs for line in _differences(f"{where}.{at}", old, new)]
+    return [] if there == here else [f"{where}: the run has {json.dumps(there)}, this recipe {json.dumps(here)}"]
+
+
+def _to_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,72 @@
+"""Logs of a run: one folder per start of a verb, with what happened in words and, per unit, in JSON lines.
+
+    logs/2026-11-21T10-15-00-run/driver.log
+    logs/2026-11-21T10-15-00-run/units.jsonl      one line per committed unit: tallies, seconds, outcomes
+
+Clock times live here and nowhere in the corpus. A run folder on an object store gets its logs when the verb ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from corpus.store import Store
+from pipeline.run import UnitDone
+
+
+class RunLog:
+    """Where a verb writes what it does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._units = (folder / "units.jsonl").open("a", encoding="utf-8")
+
+    def unit(self, event: UnitDone) -> None:
+        """A line for a unit, flushed at once: it is what a post-mortem reads."""
+        record = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "leg": event.leg,
+            "unit": event.unit_id,
+            "clips": event.clips,
+            "outcomes": event.outcomes,
+            "error": event.error,
+            "stages": [asdict(stage) for stage in event.tally.stages],
+        }
+        self._units.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._units.flush()
+
+    def close(self) -> None:
+        self._units.close()
+
+
+@contextmanager
+def run_log(store: Store, verb: str, level: str = "INFO") -> Iterator[RunLog]:
+    """Log everything of this process to the run folder while the verb runs."""
+    name = f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{verb}"
+    local = store.local("logs")
+    folder = (Path(local) if local is not None else Path(tempfile.mkdtemp(prefix="autorecap-logs-"))) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / "driver.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    log = RunLog(folder)
+    try:
+        yield log
+    finally:
+        log.close()
+        root.removeHandler(handler)
+        root.setLevel(before)
+        handler.close()
+        if local is None:
+            for file in folder.iterdir():
+                store.replace(f"logs/{name}/{file.name}", file.read_bytes())

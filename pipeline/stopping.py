@@ -1,0 +1,44 @@
+"""SIGINT and SIGTERM: let the units in flight go, keep what is committed, say how to go on.
+
+    with stoppable() :
+        ...            # raises Stopped in the main thread when a signal arrives
+
+A unit that is being worked on has written nothing that a reader takes for data (commits are atomic), so stopping is
+leaving. A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop; `exit_code` is the shell's convention (128 + signal)."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into Stopped. Enter it after Ray has started: Ray sets handlers of its own."""
+    seen = False
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        if seen:
+            os._exit(128 + signum)
+        seen = True
+        raise Stopped(signum)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
