@@ -1,0 +1,221 @@
+"""One folder, on a disk or behind an fsspec URL: the few operations that the corpus stands on.
+
+    store = Store("runs/demo")
+    store.put_if_absent("corpus/units/00000/00000-00001.parquet", data)   # False: somebody was first
+
+Everything is written whole or not at all. On a disk: a temporary file (`.tmp-*`, ignored by every reader), fsync,
+then `link` (put if absent: EEXIST says who was first) or `rename` (replace), then fsync of the folder. On an object
+store: an exclusive create where the filesystem has one, else a check before the write.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+#: Names that begin so are half-written files; no reader takes them for data.
+TEMPORARY = ".tmp-"
+
+
+class StoreError(Exception):
+    """A path that leaves the store, or a store that cannot be written; the message says which."""
+
+
+class Store:
+    """A run folder. Paths are relative, `/`-separated, and never leave it."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root).rstrip("/") or "/"
+        self._is_local = "://" not in self.root or self.root.startswith("file://")
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "_is_local": self._is_local}
+
+    # -- names
+
+    def local(self, path: str = "") -> Path | None:
+        """The file on this machine's disk, or None on an object store."""
+        if not self._is_local:
+            return None
+        base = Path(self.root.removeprefix("file://"))
+        return base / _checked(path) if path else base
+
+    @cached_property
+    def _remote(self) -> tuple[Any, str]:
+        import fsspec
+
+        fs, base = fsspec.core.url_to_fs(self.root)
+        return fs, str(base).rstrip("/")
+
+    def fs_and_path(self, path: str) -> tuple[Any, str]:
+        """An fsspec filesystem and the path in it, as pyarrow and pandas take them."""
+        if self._is_local:
+            import fsspec
+
+            return fsspec.filesystem("file"), str(self.local(path))
+        fs, base = self._remote
+        return fs, f"{base}/{_checked(path)}"
+
+    # -- reading
+
+    def exists(self, path: str) -> bool:
+        if (file := self.local(path)) is not None:
+            return file.is_file()
+        fs, name = self.fs_and_path(path)
+        return bool(fs.isfile(name))
+
+    def read(self, path: str) -> bytes:
+        """The whole file. FileNotFoundError when it is not there."""
+        with self.open(path) as file:
+            return file.read()
+
+    def read_range(self, path: str, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`; fewer when the file ends first."""
+        with self.open(path) as file:
+            file.seek(offset)
+            return file.read(size)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """A seekable binary file for reading."""
+        if (file := self.local(path)) is not None:
+            with file.open("rb") as opened:
+                yield opened
+        else:
+            fs, name = self.fs_and_path(path)
+            with fs.open(name, "rb") as opened:
+                yield cast(BinaryIO, opened)
+
+    def size(self, path: str) -> int:
+        if (file := self.local(path)) is not None:
+            return file.stat().st_size
+        fs, name = self.fs_and_path(path)
+        return int(fs.size(name))
+
+    def list(self, prefix: str = "", *, temporary: bool = False) -> list[str]:
+        """Every file below `prefix`, relative to the store, sorted. Half-written ones only if `temporary`."""
+        names = self._list_local(prefix) if self._is_local else self._list_remote(prefix)
+        return sorted(name for name in names if (PurePosixPath(name).name.startswith(TEMPORARY)) == temporary)
+
+    def _list_local(self, prefix: str) -> list[str]:
+        base = cast(Path, self.local())
+        top = base / _checked(prefix) if prefix else base
+        return [
+            Path(folder, name).relative_to(base).as_posix()
+            for folder, _, names in os.walk(top)
+            for name in names
+        ]
+
+    def _list_remote(self, prefix: str) -> list[str]:
+        fs, base = self._remote
+        fs.invalidate_cache()
+        top = f"{base}/{_checked(prefix)}" if prefix else base
+        strip = len(base.lstrip("/")) + 1
+        return [str(name).lstrip("/")[strip:] for name in fs.find(top)]
+
+    # -- writing
+
+    def put_if_absent(self, path: str, data: bytes | Path) -> bool:
+        """Write `data` (bytes, or a local file's content) as a whole; False when the path is there already."""
+        if self._is_local:
+            return self._put_local(path, data, replace=False)
+        fs, name = self.fs_and_path(path)
+        if fs.exists(name):
+            return False
+        try:
+            fs.pipe_file(name, _bytes(data), mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, path: str, data: bytes | Path) -> None:
+        """Write `data` as a whole, over what may be there. For files that are derived, never for units."""
+        if self._is_local:
+            self._put_local(path, data, replace=True)
+        else:
+            fs, name = self.fs_and_path(path)
+            fs.pipe_file(name, _bytes(data))
+
+    def _put_local(self, path: str, data: bytes | Path, *, replace: bool) -> bool:
+        target = cast(Path, self.local(path))
+        if not replace and target.exists():
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            with temporary.open("xb") as file:
+                _copy_into(file, data)
+                file.flush()
+                os.fsync(file.fileno())
+            won = _put_in_place(temporary, target, replace=replace)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        _sync_folder(target.parent)
+        return won
+
+    def delete(self, path: str) -> None:
+        """Remove a file; nothing happens when it is not there."""
+        if (file := self.local(path)) is not None:
+            with suppress(FileNotFoundError):
+                file.unlink()
+            return
+        fs, name = self.fs_and_path(path)
+        with suppress(FileNotFoundError):
+            fs.rm_file(name)
+
+
+def _checked(path: str) -> str:
+    """The path, if it stays inside: no absolute path, no `..`, no empty part, no NUL."""
+    parts = path.split("/")
+    if path.startswith("/") or "\0" in path or any(part in {"", ".", ".."} for part in parts):
+        raise StoreError(f"not a path inside a run folder: {path!r}")
+    return path
+
+
+def _bytes(data: bytes | Path) -> bytes:
+    return data if isinstance(data, bytes) else data.read_bytes()
+
+
+def _copy_into(file: BinaryIO, data: bytes | Path) -> None:
+    if isinstance(data, bytes):
+        file.write(data)
+        return
+    with data.open("rb") as source:
+        while chunk := source.read(1 << 20):
+            file.write(chunk)
+
+
+def _put_in_place(temporary: Path, target: Path, *, replace: bool) -> bool:
+    if replace:
+        temporary.replace(target)
+        return True
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without hard links (some network and FUSE ones): look, then rename. Two writers of one unit
+        # write the same bytes, so the one that comes second changes nothing.
+        if target.exists():
+            return False
+        temporary.replace(target)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut; not every system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
