@@ -63,7 +63,7 @@ RULES: dict[str, Rule] = {
 
 
 class Fault(Exception):  # noqa: N818 - a fault is data, not a bug
-    """A source that cannot be had. `reason`: a word of the table above; `detail`: one sentence for a person."""
+    """A source that cannot be had: its reason and one sentence for a person."""
 
     def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -173,8 +173,7 @@ def _by_network(link: BaseException) -> Fault | None:
     names = {cls.__name__ for cls in type(link).__mro__}
     if isinstance(link, ssl.SSLError) or names & {"SSLError", "CertificateVerifyError"}:
         return Fault("tls", "the server's certificate cannot be trusted")
-    text = str(link).lower()
-    late = "TransportError" in names and "timed out" in text
+    late = "TransportError" in names and "timed out" in str(link).lower()
     if late or isinstance(link, TimeoutError) or "Timeout" in names:
         return Fault("timeout", "no answer in time")
     if isinstance(link, (ConnectionError, socket.gaierror)) or names & {"TransportError", "URLError"}:
@@ -182,16 +181,13 @@ def _by_network(link: BaseException) -> Fault | None:
     return None
 
 
-#: What sites and yt-dlp say in words, first match wins. A bot check often speaks of signing in: it comes first.
+#: What sites and yt-dlp say; the first match wins. A bot check speaks of signing in: it comes first.
 _SAYINGS: tuple[tuple[str, str], ...] = (
     (r"not a bot|captcha|unusual traffic|anti-bot|bot check|cloudflare", "blocked"),
     (r"too many requests|rate.?limit", "http_429"),
     (r"confirm your age|age.?restricted|inappropriate for some users", "age_restricted"),
-    (
-        r"not (?:made )?(?:this video )?available in your (?:country|location|region)|geo.?restrict",
-        "geo_blocked",
-    ),
-    (r"blocked it in your country|blocked it on copyright", "geo_blocked"),
+    (r"not (?:made )?(?:this video )?available in your (?:country|location|region)", "geo_blocked"),
+    (r"geo.?restrict|blocked it in your country|blocked it on copyright", "geo_blocked"),
     (r"\bdrm\b", "drm"),
     (r"private video|video is private|members.only|available to this channel's members", "private"),
     (r"requires payment|purchase|premium|log ?in|sign in|registered users|account credentials", "private"),
@@ -217,7 +213,7 @@ def _by_text(text: str) -> Fault | None:
 
 
 def sentence(text: str) -> str:
-    """A message as one clean line: no colours, no boilerplate, nothing that differs from process to process."""
+    """A message as one clean line: no colours, no boilerplate, nothing that differs between runs."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = text.removeprefix("ERROR:").strip()
     text = re.split(r"[;.]? ?[Pp]lease report this issue on|\(caused by ", text)[0]

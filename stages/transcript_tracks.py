@@ -1,4 +1,4 @@
-"""Which of a video's transcript tracks to read: manual before automatic, the recipe's languages in their order.
+"""Which of a video's transcripts to read: manual before automatic, the recipe's languages in their order.
 
 A language `en` takes the tracks `en`, `en-orig` and `en-US`, in that order. Of a track's forms json3 is
 best (exact times), then WebVTT, then SubRip; others (TTML, HLS playlists) are passed over.

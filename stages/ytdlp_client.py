@@ -73,7 +73,7 @@ class YtdlpOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInfo:
-    """What one extraction and one transcript tell of a video. `transcript` is None where there is none to read."""
+    """What one extraction and one transcript tell of a video; `transcript` is None where there is none."""
 
     media: YtdlpMedia
     url: str
@@ -115,7 +115,7 @@ class YtdlpClient:
         return SourceInfo(
             media=YtdlpMedia(url=page, address=address_of(info)),
             url=page,
-            title=_text(info.get("title")),
+            title=_title(info),
             description=_text(info.get("description")),
             license=_text(info.get("license")),
             uploader=_text(info.get("uploader")) or _text(info.get("channel")),
@@ -357,6 +357,12 @@ def _empty(folder: Path) -> None:
     """Drop what a refused address has left, so that a part of it is not continued from another one."""
     for path in folder.iterdir():
         path.unlink()
+
+
+def _title(info: Mapping[str, Any]) -> str | None:
+    """The title, without the number that yt-dlp's generic extractor adds to a page's only video."""
+    title = _text(info.get("title"))
+    return title.removesuffix(" (1)") if title and info.get("extractor") in {"generic", "html5"} else title
 
 
 def _text(value: Any) -> str | None:

@@ -46,7 +46,6 @@ def _check(folders: Sequence[str]) -> None:
 
 
 def _load(folders: Sequence[str]) -> None:
-    import yt_dlp
     from yt_dlp import globals as ytdlp_globals
     from yt_dlp.plugins import load_all_plugins
 
@@ -58,6 +57,4 @@ def _load(folders: Sequence[str]) -> None:
     importlib.invalidate_caches()
     load_all_plugins()
     if folders and not ytdlp_globals.plugin_ies.value:
-        raise PluginError(
-            f"ytdlp.plugin_dirs: yt-dlp {yt_dlp.version.__version__} found no extractor class in {', '.join(folders)}"
-        )
+        raise PluginError(f"ytdlp.plugin_dirs: yt-dlp found no extractor in {', '.join(folders)}")
