@@ -80,13 +80,9 @@ def part_sha256(store: Store, part: str) -> str:
 def iter_units(store: Store) -> Iterator[UnitInfo]:
     """Every planned unit in plan order, without reading more than three columns."""
     for part in planned_parts(store):
-        table = pq.read_table(
-            pa.BufferReader(store.read(units_path(part))), columns=["unit_id", "start_ms", "end_ms"]
-        )
+        table = pq.read_table(pa.BufferReader(store.read(units_path(part))), columns=["unit_id", "start_ms", "end_ms"])
         lengths = pc.subtract(table.column("end_ms"), table.column("start_ms"))
-        sums = pa.table({"unit_id": table.column("unit_id"), "ms": lengths}).group_by(
-            "unit_id", use_threads=False
-        )
+        sums = pa.table({"unit_id": table.column("unit_id"), "ms": lengths}).group_by("unit_id", use_threads=False)
         grouped = sums.aggregate([("ms", "sum"), ("ms", "count")])
         for row in grouped.to_pylist():
             yield UnitInfo(row["unit_id"], part, row["ms_count"], row["ms_sum"])

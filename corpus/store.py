@@ -108,11 +108,7 @@ class Store:
     def _list_local(self, prefix: str) -> list[str]:
         base = cast(Path, self.local())
         top = base / _checked(prefix) if prefix else base
-        return [
-            Path(folder, name).relative_to(base).as_posix()
-            for folder, _, names in os.walk(top)
-            for name in names
-        ]
+        return [Path(folder, name).relative_to(base).as_posix() for folder, _, names in os.walk(top) for name in names]
 
     def _list_remote(self, prefix: str) -> list[str]:
         fs, base = self._remote

@@ -180,9 +180,7 @@ def _on_disk(rows: pa.Table) -> pa.Table:
     for field in known:
         typed.append(field)
         has = field.name in rows.column_names
-        arrays.append(
-            rows.column(field.name).cast(field.type) if has else pa.nulls(rows.num_rows, field.type)
-        )
+        arrays.append(rows.column(field.name).cast(field.type) if has else pa.nulls(rows.num_rows, field.type))
     for field in rows.schema:
         if field.name not in left_out and field.name not in {f.name for f in known}:
             typed.append(field)
@@ -264,10 +262,7 @@ def _runs_of_neighbours(places: list[dict[str, object]], indices: list[int]) -> 
     runs: list[list[int]] = []
     for at in sorted(indices, key=start):
         last = runs[-1][-1] if runs else None
-        if (
-            last is not None
-            and start(at) - start(last) - int(str(places[last]["tar_size"])) <= READ_GAP_BYTES
-        ):
+        if last is not None and start(at) - start(last) - int(str(places[last]["tar_size"])) <= READ_GAP_BYTES:
             runs[-1].append(at)
         else:
             runs.append([at])
