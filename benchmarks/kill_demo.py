@@ -85,7 +85,9 @@ def kill_many(run: Path, kills: int, chance: random.Random) -> list[Kill]:
         if kill is None:
             break
         done.append(kill)
-        print(f"kill {len(done)}: after {kill.lived_s:.1f} s, units committed: {kill.fetch_units} fetch, {kill.models_units} models")
+        print(
+            f"kill {len(done)}: after {kill.lived_s:.1f} s, units committed: {kill.fetch_units} fetch, {kill.models_units} models"
+        )
     return done
 
 
@@ -94,7 +96,11 @@ def kill_once(run: Path, chance: random.Random) -> Kill | None:
     before = sum(units_done(run))
     started = time.monotonic()
     driver = subprocess.Popen(
-        autorecap("run", *at(run)), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        autorecap("run", *at(run)),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     while sum(units_done(run)) <= before:
         if driver.poll() is not None:
@@ -125,7 +131,9 @@ def compare(whole: Path, killed: Path) -> list[str]:
 
 def digests(run: Path) -> dict[str, str]:
     files = [run / "run.json", *(path for top in COMPARED for path in (run / top).rglob("*") if path.is_file())]
-    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
+    }
 
 
 def report(kills: list[Kill], differences: list[str]) -> None:

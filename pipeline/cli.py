@@ -102,7 +102,12 @@ def status(run: str, as_json: bool) -> None:
 @click.option("--where", help="""A filter, e.g. 'speech_ratio < 0.1 and not contains(caption, "wind")'.""")
 @speak_plainly
 def select(
-    run: str, name: str | None, preset: str | None, clap_min: float | None, min_duration: float | None, where: str | None
+    run: str,
+    name: str | None,
+    preset: str | None,
+    clap_min: float | None,
+    min_duration: float | None,
+    where: str | None,
 ) -> None:
     """Make a view of RUN: a query over stored columns. No model runs; thresholds can be tried in seconds."""
     from pipeline.verbs import select_verb

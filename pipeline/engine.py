@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
 
     if ray.is_initialized():
         return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    _start(ray, address, num_cpus)
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():  # Ray puts its own in place; ours stop a run in good order
+            signal.signal(number, handler)
+    log.info("ray: %s", ray.cluster_resources())
+
+
+def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # The demo and laptops: loopback only, no dashboard, an object store that fits small machines.
@@ -39,7 +50,6 @@ def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
         )
     else:
         ray.init(address=address, runtime_env=_code_for_workers(), **quiet)
-    log.info("ray: %s", ray.cluster_resources())
 
 
 def stop_ray() -> None:

@@ -14,4 +14,13 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.runfolder import OtherRun
     from pipeline.sources import SourceError
 
-    return (RecipeError, OtherRun, LegStopped, PlanError, SourceError, ViewError, ExpressionError, ExportError)
+    return (
+        RecipeError,
+        OtherRun,
+        LegStopped,
+        PlanError,
+        SourceError,
+        ViewError,
+        ExpressionError,
+        ExportError,
+    )

@@ -20,7 +20,9 @@ from pipeline.legjob import LegJob, read_unit, run_group
 from pipeline.worker import UnitRunner
 
 
-def run_wave(job: LegJob, unit_ids: Sequence[str], execution: Execution, pools: dict[str, Pool]) -> Iterator[dict[str, Any]]:
+def run_wave(
+    job: LegJob, unit_ids: Sequence[str], execution: Execution, pools: dict[str, Pool]
+) -> Iterator[dict[str, Any]]:
     """Run a wave of units and yield their summary rows as they are committed, in any order."""
     import ray
 
@@ -31,7 +33,6 @@ def run_wave(job: LegJob, unit_ids: Sequence[str], execution: Execution, pools: 
         _units(job, list(unit_ids)),
         override_num_blocks=len(unit_ids),
         num_cpus=execution.cpus_per_task,
-        ray_remote_args={"max_retries": execution.task_retries},
     )
     for at, group in enumerate(job.groups):
         if group.pool is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -68,7 +68,7 @@ class LegJob:
         return [Link(use, build_stage(use, json.loads(options)), pool) for use, options in self.groups[group].stages]
 
 
-def cut_into_groups(links: list[Link], specs: list[tuple[str, Mapping[str, Any]]]) -> tuple[Group, ...]:
+def cut_into_groups(links: Sequence[Link], specs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Group, ...]:
     """Stages from the first to the last that needs a model of one pool share that pool's actors.
 
     What stands between two model stages of a pool (join, keywords) is cheap: it runs on the same actors, so that
@@ -198,9 +198,7 @@ def forget_media(store: Store, cache_dir: Path, planned: pa.Table) -> None:
     is committed: which of them hold the source is not looked up, so it may stay a little longer than it must.
     """
     unit_id = planned.column("unit_id")[0].as_py()
-    spans = dict(
-        zip(planned.column("source_id").to_pylist(), planned.column("source_units").to_pylist(), strict=True)
-    )
+    spans = dict(zip(planned.column("source_id").to_pylist(), planned.column("source_units").to_pylist(), strict=True))
     for source_id, source_units in spans.items():
         folder = cache_dir / source_id
         if folder.is_dir() and _neighbours_done(store, unit_id, source_units or 1):

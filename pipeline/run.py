@@ -118,9 +118,7 @@ def _waves(todo: Sequence[str], size: int) -> Iterator[list[str]]:
         yield list(todo[at : at + size])
 
 
-def _run_wave(
-    job: LegJob, recipe: Recipe, wave: list[str], rows: dict[str, int], end: LegEnd
-) -> Iterator[UnitDone]:
+def _run_wave(job: LegJob, recipe: Recipe, wave: list[str], rows: dict[str, int], end: LegEnd) -> Iterator[UnitDone]:
     from pipeline.engine import ensure_ray
     from pipeline.graph import run_wave
 
@@ -138,7 +136,9 @@ def _run_wave(
             log.error("%s", event.error)
         yield event
         if failures >= MAX_FAILURES_IN_A_ROW:
-            raise LegStopped(f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}")
+            raise LegStopped(
+                f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}"
+            )
 
 
 def _event(leg: str, row: dict[str, Any], rows: dict[str, int]) -> UnitDone:

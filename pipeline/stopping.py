@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM: let the units in flight go, keep what is committed, say how to go on.
 
-    with stoppable() :
+    with stoppable():
         ...            # raises Stopped in the main thread when a signal arrives
 
 A unit that is being worked on has written nothing that a reader takes for data (commits are atomic), so stopping is
@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into Stopped. Enter it after Ray has started: Ray sets handlers of its own."""
+    """Turn the first SIGINT or SIGTERM into Stopped. `ensure_ray` leaves these handlers in place."""
     seen = False
 
     def handle(signum: int, frame: FrameType | None) -> None:

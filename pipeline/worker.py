@@ -149,7 +149,11 @@ def _merge(link: Link, unit: pa.Table, live: pa.Array, returned: pa.Table) -> pa
     for name in dict.fromkeys(changed):
         if name not in returned.column_names:
             if name in link.stage.adds.names:  # nothing was live: the column is there all the same
-                unit = _set(unit, link.stage.adds.field(name), pa.nulls(unit.num_rows, link.stage.adds.field(name).type))
+                unit = _set(
+                    unit,
+                    link.stage.adds.field(name),
+                    pa.nulls(unit.num_rows, link.stage.adds.field(name).type),
+                )
             continue
         typed = returned.schema.field(name)
         spread = returned.column(name).combine_chunks().take(places)

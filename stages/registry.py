@@ -53,7 +53,7 @@ def stage_class(use: str) -> type[Any]:
 
 def build_stage(use: str, options: Mapping[str, Any]) -> Stage:
     """The stage with its fields set from `options`; StageError lists every unknown key and bad value."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import TypeAdapter, ValidationError
 
     cls = stage_class(use)
     if not is_dataclass(cls):
@@ -64,7 +64,7 @@ def build_stage(use: str, options: Mapping[str, Any]) -> Stage:
     ]
     good = {key: value for key, value in options.items() if key in known}
     try:
-        stage = TypeAdapter(cls, config=_config(cls, ConfigDict)).validate_python(good)
+        stage = TypeAdapter(cls).validate_python(good)
     except ValidationError as error:
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"]) or "(stage)"
@@ -72,8 +72,3 @@ def build_stage(use: str, options: Mapping[str, Any]) -> Stage:
     if problems:
         raise StageError(problems)
     return stage  # type: ignore[no-any-return]
-
-
-def _config(cls: type[Any], config: Any) -> Any:
-    """pydantic takes a config for plain dataclasses only where the class has none of its own."""
-    return None if hasattr(cls, "__pydantic_config__") else config(strict=False, arbitrary_types_allowed=True)

@@ -32,7 +32,11 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize("verb", ["plan", "run", "status", "select", "export", "verify"])
 def test_every_verb_teaches(verb):
     out = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", verb, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pipeline.cli", verb, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "Usage:" in out.stdout
     assert len(out.stdout.splitlines()) >= 6

@@ -24,7 +24,13 @@ def test_every_key_of_a_shipped_recipe_has_a_comment(path):
         if stripped and not stripped.startswith("#") and "#" not in stripped:
             bare.append(stripped)
     # Headings of nested sections and the path of a list speak for themselves.
-    assert set(bare) <= {"models:", "stages:", "path: examples/demo/sources.txt", "path: examples/demo/folder", "path: videos.txt"}
+    assert set(bare) <= {
+        "models:",
+        "stages:",
+        "path: examples/demo/sources.txt",
+        "path: examples/demo/folder",
+        "path: videos.txt",
+    }
 
 
 def write(tmp_path, change):
@@ -49,7 +55,13 @@ def test_five_mistakes_are_all_reported_with_file_and_key(tmp_path):
     text = str(caught.value)
     assert str(path) in text
     assert "5 mistakes" in text
-    for key in ("plan.gap_min", "plan.clip_max_s", "ytdlp.retries", "sample_rate_hz", "legs.models.stages.0 (embed)"):
+    for key in (
+        "plan.gap_min",
+        "plan.clip_max_s",
+        "ytdlp.retries",
+        "sample_rate_hz",
+        "legs.models.stages.0 (embed)",
+    ):
         assert key in text, text
 
 
@@ -75,7 +87,12 @@ def test_each_mistake_says_what_is_wrong(tmp_path, change, expected):
 def test_any_key_can_be_overridden():
     recipe = load_recipe(
         ROOT / "configs/demo.yaml",
-        ["plan.unit_clips=16", "sources.1.path=/data", "legs.fetch.cut.sample_rate_hz=16000", "execution.pools.models.workers=2"],
+        [
+            "plan.unit_clips=16",
+            "sources.1.path=/data",
+            "legs.fetch.cut.sample_rate_hz=16000",
+            "execution.pools.models.workers=2",
+        ],
     )
     assert recipe.plan.unit_clips == 16
     assert recipe.sources[1].path == "/data"
@@ -83,7 +100,16 @@ def test_any_key_can_be_overridden():
     assert recipe.pool("models").workers == 2
 
 
-@pytest.mark.parametrize("text", ["plan.unit_clips", "plan.unit_clips.deep=3", "legs.fetch.mix.rate=2", "sources.9.path=x", "plan.unit_clips=[1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plan.unit_clips",
+        "plan.unit_clips.deep=3",
+        "legs.fetch.mix.rate=2",
+        "sources.9.path=x",
+        "plan.unit_clips=[1",
+    ],
+)
 def test_a_bad_override_is_a_mistake_like_any_other(text):
     with pytest.raises(RecipeError, match="--set"):
         load_recipe(ROOT / "configs/demo.yaml", [text])

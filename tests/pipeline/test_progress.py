@@ -6,7 +6,13 @@ from pipeline.run import LegEnd, LegStart, UnitDone
 from pipeline.worker import StageTally, UnitTally
 
 START = LegStart(
-    leg="models", units=4, units_done=1, clips=40, clips_done=10, audio_ms=400_000, stages=("caption", "score")
+    leg="models",
+    units=4,
+    units_done=1,
+    clips=40,
+    clips_done=10,
+    audio_ms=400_000,
+    stages=("caption", "score"),
 )
 
 

@@ -64,7 +64,13 @@ class EndsAll(DropOdd):
 
 def planned(count=4):
     rows = [
-        {"clip_id": f"s_{at}_{at + 1}", "source_id": "s", "source_key": "s", "unit_id": "00000-00000", "row": at}
+        {
+            "clip_id": f"s_{at}_{at + 1}",
+            "source_id": "s",
+            "source_key": "s",
+            "unit_id": "00000-00000",
+            "row": at,
+        }
         | {"start_ms": at * 1000, "end_ms": at * 1000 + 1000}
         for at in range(count)
     ]
@@ -83,7 +89,10 @@ def test_ended_rows_are_skipped_and_keep_what_they_had():
     assert table.column("outcome").to_pylist() == [None, "filtered", None, "filtered"]
     assert table.column("stage").to_pylist() == [None, "DropOdd", None, "DropOdd"]
     assert table.column("attempt").to_pylist() == [0, 0, 0, 0]
-    assert [(s.clips_in, s.clips_out, s.ended) for s in tally.stages] == [(4, 2, {"filtered/odd": 2}), (2, 2, {})]
+    assert [(s.clips_in, s.clips_out, s.ended) for s in tally.stages] == [
+        (4, 2, {"filtered/odd": 2}),
+        (2, 2, {}),
+    ]
     assert tally.stages[0].audio_ms == 4000
 
 
