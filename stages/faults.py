@@ -62,7 +62,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-class Fault(Exception):  # noqa: N818 - a fault is data, not a bug
+class Fault(Exception):
     """A source that cannot be had: its reason and one sentence for a person."""
 
     def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
@@ -93,10 +93,11 @@ def classify(error: BaseException) -> Fault:
     return said or Fault("extractor_failed", sentence(str(error)) or type(error).__name__)
 
 
-def classify_file(error: OSError, what: str) -> Fault:
+def classify_file(error: OSError, what: str, *, remote: bool = False) -> Fault:
     """What it means that `what`, a file or object of a folder source, could not be read.
 
-    A full or failing disk on our side is no fault of the source: such an error is raised again as it is.
+    Of a remote store any other error is taken for the network's. On this machine it is no fault of the source (a
+    failing disk): it is raised again as it is.
     """
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return Fault("gone", f"{what} is not there")
@@ -104,7 +105,7 @@ def classify_file(error: OSError, what: str) -> Fault:
         return Fault("unreadable", f"{what} cannot be read")
     if isinstance(error, TimeoutError):
         return Fault("timeout", f"{what} was not answered for in time")
-    if isinstance(error, ConnectionError):
+    if remote or isinstance(error, ConnectionError):
         return Fault("network", f"the connection to {what} failed")
     raise error
 

@@ -1,0 +1,238 @@
+"""From one listed source to its clips: ask the site or the file's header, read the transcript, cut the gaps.
+
+    planned = plan_source(entry, rules, client)
+    planned.outcome, planned.spans_ms          # "planned", [(0, 10000), (12500, 15000)]
+
+Every entry comes back with an outcome: `planned` with clips; `ended` where there is nothing to cut
+(`no_gaps`, `no_transcript`, `too_short`); `failed` with a reason of stages/faults.py. What the list or
+sidecar says of a source goes before what the site says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.config import Plan
+from pipeline.sources.entry import SourceEntry, clean
+from stages.faults import Fault, classify_file
+from stages.gaps import gaps, grid
+from stages.media import FileMedia, to_json
+from stages.transcript import MAX_BYTES, MAX_MS, Span, Transcript, TranscriptError, parse_transcript
+from stages.ytdlp_client import SourceInfo, YtdlpClient
+
+MAX_TITLE = 1000
+MAX_TEXT = 2000
+MAX_META_VALUE = 4000
+MAX_SIDECAR_BYTES = 1_000_000
+TEXTS = ("url", "title", "description", "video_caption", "license", "uploader")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The recipe's `plan` section in whole milliseconds."""
+
+    gap_min_ms: int
+    clip_max_ms: int
+    clip_min_ms: int
+    pad_ms: int
+    leading: bool
+    trailing: bool
+    use_grid: bool
+    cap_windows: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> Rules:
+        clip_max_ms = round(plan.clip_max_s * 1000)
+        return cls(
+            gap_min_ms=round(plan.gap_min_s * 1000),
+            clip_max_ms=clip_max_ms,
+            clip_min_ms=round(plan.clip_min_s * 1000),
+            pad_ms=round(plan.pad_s * 1000),
+            leading=plan.leading,
+            trailing=plan.trailing,
+            use_grid=plan.without_transcript == "grid",
+            cap_windows=max(1, round(plan.grid_unknown_duration_max_s * 1000) // clip_max_ms),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSource:
+    """A source and what became of it. `spans_ms` is empty unless it is `planned`."""
+
+    entry: SourceEntry
+    outcome: str = "failed"
+    reason: str | None = None
+    detail: str | None = None
+    texts: Mapping[str, str | None] = field(default_factory=dict)
+    meta: str | None = None
+    transcript_kind: str = "none"
+    transcript_lang: str | None = None
+    duration_ms: int | None = None
+    media: str | None = None
+    spans_ms: list[Span] = field(default_factory=list)
+
+
+def plan_source(entry: SourceEntry, rules: Rules, client: Callable[[], YtdlpClient]) -> PlannedSource:
+    """The source with its clips or the reason why it has none. `client` is called only for a URL."""
+    known = PlannedSource(entry=entry, texts=_texts(vars(entry)), meta=_meta({}, entry.meta))
+    try:
+        if entry.kind == "file":
+            known, transcript = _ask_file(known)
+        else:
+            known, transcript = _ask_site(known, client)
+        return _cut(known, transcript, rules)
+    except Fault as fault:
+        return replace(known, outcome="failed", reason=fault.reason, detail=clean(fault.detail))
+
+
+def _ask_site(known: PlannedSource, client: Callable[[], YtdlpClient]) -> tuple[PlannedSource, Transcript | None]:
+    url = known.entry.location
+    if not url.startswith(("https://", "http://")):
+        raise Fault("unsupported", "neither a URL nor a YouTube id")
+    info: SourceInfo = client().extract(url)
+    site = _texts(vars(info))
+    found = replace(
+        known,
+        texts={name: known.texts.get(name) or site.get(name) for name in TEXTS},
+        meta=_meta(info.meta, known.entry.meta),
+        duration_ms=info.duration_ms,
+        media=to_json(info.media),
+    )
+    return _with_transcript(found, info.transcript, info.transcript_kind, info.transcript_lang), info.transcript
+
+
+def _ask_file(known: PlannedSource) -> tuple[PlannedSource, Transcript | None]:
+    entry = known.entry
+    if entry.sidecar:
+        said = _read_sidecar(entry.sidecar)
+        rest = {key: value for key, value in said.items() if key not in TEXTS}
+        known = replace(known, texts={**known.texts, **_texts(said)}, meta=_meta(rest, entry.meta))
+    known = replace(known, duration_ms=_duration_ms(entry.location))
+    transcript = _read_transcript(entry.transcript) if entry.transcript else None
+    known = replace(known, media=to_json(FileMedia(path=entry.location)))
+    return _with_transcript(known, transcript, "manual", None), transcript
+
+
+def _with_transcript(
+    known: PlannedSource, transcript: Transcript | None, kind: str, language: str | None
+) -> PlannedSource:
+    """A transcript without a single cue counts as none."""
+    if transcript is None or not transcript.cues:
+        return known
+    return replace(known, transcript_kind=kind, transcript_lang=language)
+
+
+def _cut(known: PlannedSource, transcript: Transcript | None, rules: Rules) -> PlannedSource:
+    duration_ms = known.duration_ms
+    if duration_ms is not None and duration_ms > MAX_MS:
+        raise Fault("too_long", "the source says that it is longer than a week")
+    if transcript is not None and transcript.cues:
+        spans = gaps(
+            transcript.covered_ms,
+            duration_ms,
+            gap_min_ms=rules.gap_min_ms,
+            clip_max_ms=rules.clip_max_ms,
+            clip_min_ms=rules.clip_min_ms,
+            pad_ms=rules.pad_ms,
+            leading=rules.leading,
+            trailing=rules.trailing,
+        )
+        nothing = ("no_gaps", "its transcript leaves no gap that is long enough")
+    elif rules.use_grid:
+        spans = grid(duration_ms, rules.clip_max_ms, rules.clip_min_ms, rules.cap_windows)
+        nothing = ("too_short", "it is shorter than the shortest clip")
+    else:
+        spans, nothing = [], ("no_transcript", "it has no transcript in a language of the recipe")
+    if spans:
+        return replace(known, outcome="planned", spans_ms=spans)
+    reason, detail = nothing
+    return replace(known, outcome="ended", reason=reason, detail=detail)
+
+
+# Files.
+
+
+def _open(location: str) -> Any:
+    """A local file or an object, open for reading bytes; OSErrors come as Faults."""
+    import fsspec
+
+    return fsspec.open(location, "rb")
+
+
+def _read_bounded(location: str, max_bytes: int, what: str) -> bytes:
+    """At most one byte more than `max_bytes`."""
+    try:
+        with _open(location) as file:
+            body: bytes = file.read(max_bytes + 1)
+            return body
+    except OSError as error:
+        raise classify_file(error, what, remote="://" in location) from error
+
+
+def _duration_ms(location: str) -> int | None:
+    """From the container's header. Fault when there is no sound to be had."""
+    from audio.decode import DecodeError, probe
+
+    try:
+        with _open(location) as file:
+            info = probe(file)
+    except DecodeError as error:
+        raise Fault(error.reason, str(error)) from error
+    except OSError as error:
+        raise classify_file(error, "the file", remote="://" in location) from error
+    if not info.has_audio:
+        raise Fault("no_audio", "the file has no audio stream")
+    return info.duration_ms
+
+
+def _read_sidecar(location: str) -> dict[str, Any]:
+    body = _read_bounded(location, MAX_SIDECAR_BYTES, "the sidecar")
+    if len(body) > MAX_SIDECAR_BYTES:
+        raise Fault("sidecar_broken", f"the sidecar is larger than {MAX_SIDECAR_BYTES} bytes")
+    try:
+        said = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise Fault("sidecar_broken", "the sidecar is not JSON") from error
+    if not isinstance(said, dict):
+        raise Fault("sidecar_broken", "the sidecar is not a JSON object")
+    return said
+
+
+def _read_transcript(location: str) -> Transcript:
+    try:
+        return parse_transcript(_read_bounded(location, MAX_BYTES, "the transcript"))
+    except TranscriptError as error:
+        raise Fault("transcript_broken", str(error)) from error
+
+
+# Untrusted text.
+
+
+def _texts(said: Mapping[str, Any]) -> dict[str, str | None]:
+    """The named texts that are there, as bounded text; numbers count as text, other values do not."""
+    found: dict[str, str | None] = {}
+    for name in TEXTS:
+        value = said.get(name)
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            text = clean(str(value), MAX_TITLE if name == "title" else MAX_TEXT).strip()
+            if text:
+                found[name] = text
+    return found
+
+
+def _meta(said: Mapping[str, Any], listed: str | None) -> str | None:
+    """JSON of what the site or sidecar says and, before it, the list; values out of proportion are left out."""
+    merged = {**said, **(json.loads(listed) if listed else {})}
+    kept = {str(key): value for key, value in merged.items() if _is_modest(value)}
+    return clean(json.dumps(kept, sort_keys=True, ensure_ascii=False)) if kept else None
+
+
+def _is_modest(value: Any) -> bool:
+    """Plain JSON of a bounded size (NaN and infinity are no JSON)."""
+    try:
+        return len(json.dumps(value, allow_nan=False)) <= MAX_META_VALUE
+    except (TypeError, ValueError, RecursionError):
+        return False
