@@ -1,0 +1,101 @@
+"""The verb select: bring the compacted columns up to date, then make a view of the run.
+
+    view = select("runs/demo", "mq", preset="MQ")
+
+A preset's threshold depends on the scorer: a small model's scores are no paper's scores. Scorers whose folder
+holds a card (the embedded one, and any that the recipe names by folder) bring their own thresholds; LAION's CLAP
+and other published scorers get the paper's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus import compact, units, views
+from corpus.views import View, ViewError
+from pipeline.runfolder import legs_of, open_store, read_record
+
+log = logging.getLogger(__name__)
+
+
+def select(
+    run: str,
+    name: str | None = None,
+    *,
+    where: str | None = None,
+    clap_min: float | None = None,
+    min_duration_s: float | None = None,
+    preset: str | None = None,
+    keep: Sequence[str] = (),
+    only_legs: Sequence[str] | None = None,
+) -> View:
+    """Make the view `name` (default: the preset's name, or "view") of the run folder `run`.
+
+    See corpus.views.select for what the conditions mean. `only_legs` leaves out the columns of other legs (of two
+    that caption the same clips, say). Raises ViewError, ExpressionError, OtherRun.
+    """
+    store = open_store(run)
+    read_record(store)
+    started = _legs_in_order(legs_of(store))
+    legs = [leg for leg in started if leg == started[0] or only_legs is None or leg in only_legs]
+    committed = [leg for leg in legs if units.done_units(store, leg, root=leg == legs[0])]
+    if not committed:
+        raise ViewError(f"{run} has no committed clips yet; start with autorecap run")
+    for leg in legs:
+        if leg not in committed:
+            log.warning("leg %s has committed nothing yet: the view goes without its columns", leg)
+    for leg in committed:
+        compact.compact(store, leg, root=leg == legs[0])
+    return views.select(
+        store,
+        committed,
+        name or preset or "view",
+        where=where,
+        clap_min=clap_min,
+        min_duration_s=min_duration_s,
+        preset=preset,
+        thresholds=scorer_thresholds(legs_of(store)),
+        keep=keep,
+    )
+
+
+def scorer_thresholds(legs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """clap_model -> subset -> threshold, of every scorer that has a card."""
+    found = {}
+    for card in _cards(legs):
+        model = f"{card['model_id']}@{str(card['weights_sha256'])[:12]}"
+        found[model] = {name: float(value) for name, value in card["preset_thresholds"].items()}
+    return found
+
+
+def _cards(legs: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    from scorer.load import WEIGHTS
+
+    folders = [WEIGHTS]
+    for leg in legs.values():
+        folders += [Path(stage["model"]) for stage in leg.get("stages", []) if isinstance(stage.get("model"), str)]
+    for folder in folders:
+        file = folder / "card.json"
+        if not file.is_file():
+            continue
+        card = json.loads(file.read_text(encoding="utf-8"))
+        if {"model_id", "weights_sha256", "preset_thresholds"} <= card.keys():
+            yield card
+
+
+def _legs_in_order(legs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each leg behind the one it starts from; the root leg first."""
+    ordered: list[str] = []
+    left = dict(legs)
+    while left:
+        ready = [leg for leg, about in left.items() if about.get("after") in (None, *ordered)]
+        if not ready:
+            break  # their root has not started here
+        ordered += ready
+        for leg in ready:
+            del left[leg]
+    return ordered

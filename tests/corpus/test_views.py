@@ -1,0 +1,204 @@
+"""Views: what a query keeps, joins put together, the same bytes each time, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from corpus import compact, views
+from corpus.expression import ExpressionError
+from corpus.views import ViewError, open_view, select
+
+LEGS = ["fetch", "models"]
+
+
+@pytest.fixture
+def corpus(small_corpus, tmp_path):
+    made = small_corpus()
+    return made, made.make(tmp_path / "run")
+
+
+def ids(store, name):
+    return pq.read_table(store.local(views.parquet_path(name))).column("clip_id").to_pylist()
+
+
+def ok_clips(made):
+    """(source, clip) that end ok, with the join as its first clip."""
+    return [
+        (n, i)
+        for n in range(made.sources)
+        for i in range(made.clips)
+        if i != 4 and not (n % 3 == 2 and i == made.clips - 1) and not (n == 1 and i in (2, 3))
+    ]
+
+
+def test_keeps_only_clips_that_ended_ok_in_plan_order(corpus):
+    made, store = corpus
+    view = select(store, LEGS, "all")
+    assert ids(store, "all") == [made.clip_id(n, i) for n, i in ok_clips(made)]
+    assert view.clips == len(ok_clips(made))
+    assert view.sources == made.sources
+    table = pq.read_table(store.local("views/all.parquet"))
+    assert table.schema.equals(views.VIEW)
+    assert view.hours == round(sum(table.column("duration_ms").to_pylist()) / 3_600_000, 6)
+
+
+def test_presets_use_the_papers_thresholds_for_published_scorers(corpus):
+    made, store = corpus
+    for preset, least in [("AutoReCapXL", 0.1), ("MQ", 0.4), ("HQ", 0.5)]:
+        view = select(store, LEGS, preset, preset=preset)
+        scores = {(n, i): 0.9 if (n, i) == (1, 1) else made.score(n, i) for n, i in ok_clips(made)}
+        assert view.clips == sum(score >= least for score in scores.values()), preset
+        assert view.summary["query"]["thresholds"] == {made.scorer: least}
+
+
+def test_a_scorers_own_thresholds_go_before_the_papers(corpus):
+    made, store = corpus
+    own = {made.scorer: {"AutoReCapXL": 0.0, "MQ": 0.7, "HQ": 0.8}}
+    view = select(store, LEGS, "MQ", preset="MQ", thresholds=own)
+    assert view.summary["query"]["thresholds"] == {made.scorer: 0.7}
+    assert min(view.read(["clap_score"]).column(0).to_pylist()) == np.float32(0.7)
+
+
+def test_mq_l_wants_more_than_five_seconds(small_corpus, tmp_path):
+    made = small_corpus(sources=2, clips=4, clip_ms=5000, sample_rate_hz=8000)
+    store = made.make(tmp_path / "run")
+    assert select(store, LEGS, "l", preset="MQ-L").read(["duration_ms"]).column(0).to_pylist() == [15_000]
+    assert select(store, LEGS, "longer", preset="MQ", min_duration_s=4.999).clips > 1
+    assert select(store, LEGS, "l2", preset="MQ-L", min_duration_s=2.0).clips == 1
+
+
+def test_a_join_is_one_row_with_its_members_in_order(corpus):
+    made, store = corpus
+    view = select(store, LEGS, "joined", where="contains(caption, 'one long rain')")
+    (row,) = pq.read_table(store.local("views/joined.parquet")).to_pylist()
+    assert view.summary["joined"] == 1
+    assert row["clip_id"] == made.clip_id(1, 1)
+    assert (row["start_ms"], row["end_ms"], row["duration_ms"]) == (500, 2000, 1500)
+    assert [member["clip_id"] for member in row["members"]] == [made.clip_id(1, i) for i in (1, 2, 3)]
+    assert row["num_samples"] == sum(member["num_samples"] for member in row["members"]) == 72_000
+    assert row["audio_bytes"] == sum(member["tar_size"] for member in row["members"])
+    assert row["tar_offset"] == row["members"][0]["tar_offset"]
+
+
+def test_a_join_is_whole_wherever_batches_end(corpus, monkeypatch):
+    _, store = corpus
+    select(store, LEGS, "one")
+    scan = compact.scan
+    for rows in (1, 2, 5, 13):
+        monkeypatch.setattr(compact, "scan", lambda *args, rows=rows: scan(*args, batch_rows=rows))
+        select(store, LEGS, "two")
+        assert store.read("views/one.parquet") == store.read("views/two.parquet")
+
+
+def test_duration_is_that_of_the_samples_that_are_there(corpus):
+    made, store = corpus
+    view = select(store, LEGS, "short", where="duration_s < 0.5")
+    assert ids(store, "short") == [made.clip_id(0, made.clips - 1)]
+    assert view.read(["duration_ms"]).column(0).to_pylist() == [300]
+
+
+def test_where_reads_any_column_of_any_leg(corpus):
+    made, store = corpus
+    select(store, LEGS, "w", where="speech_ratio < 0.15 and license == 'CC0' and row >= 0")
+    assert ids(store, "w") == [made.clip_id(n, i) for n in (1, 3, 5) for i in (0, 1)]
+    with pytest.raises(ExpressionError, match="speech_ratio"):
+        select(store, LEGS, "w", where="speech_rate > 1")
+
+
+def test_the_same_corpus_and_query_give_the_same_bytes(corpus, small_corpus, tmp_path):
+    _, store = corpus
+    other = small_corpus().make(tmp_path / "elsewhere")
+    for where in (store, other):
+        select(where, LEGS, "same", preset="MQ", where="row < 9")
+    for file in ("views/same.parquet", "views/same.json"):
+        assert store.read(file) == other.read(file)
+
+
+def test_kept_columns_travel_with_the_view(corpus):
+    _, store = corpus
+    view = select(store, LEGS, "kept", keep=["speech_ratio", "uploader", "title"])
+    table = pq.read_table(store.local("views/kept.parquet"))
+    assert table.schema.names == [*views.VIEW.names, "speech_ratio", "uploader"]
+    assert view.summary["query"]["keep"] == ["speech_ratio", "uploader"]
+    with pytest.raises(ViewError, match="cannot be kept"):
+        select(store, LEGS, "kept", keep=["nothing"])
+
+
+def test_a_corpus_without_captions_has_views_too(small_corpus, tmp_path):
+    made = small_corpus(models=False)
+    store = made.make(tmp_path / "run")
+    view = select(store, ["fetch"], "audio")
+    assert view.clips == view.summary["without_caption"] == made.sources * made.clips - made.sources // 3
+    with pytest.raises(ViewError, match="no clip has a CLAP score yet"):
+        select(store, ["fetch"], "mq", preset="MQ")
+
+
+def test_scores_of_two_models_are_not_compared(small_corpus, tmp_path):
+    made = small_corpus()
+    made.scorer = "one@1"
+    original = made._scored
+    made._scored = lambda entry: {**original(entry), "clap_model": "two@2" if entry["row"] % 2 else "one@1"}
+    store = made.make(tmp_path / "run")
+    assert views.clap_models(store, LEGS) == ["one@1", "two@2"]
+    with pytest.raises(ViewError, match="cannot be compared"):
+        select(store, LEGS, "x", clap_min=0.4)
+    only = select(store, LEGS, "x", clap_min=0.4, where="clap_model == 'two@2'")
+    assert only.summary["clap_models"] == ["two@2"]
+    by_model = select(store, LEGS, "y", preset="HQ", thresholds={"two@2": {"AutoReCapXL": 0, "MQ": 0, "HQ": 2}})
+    assert by_model.summary["clap_models"] == ["one@1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "LQ"}, "no preset 'LQ'; there are AutoReCapXL, MQ, MQ-L, HQ"),
+        ({"preset": "MQ", "clap_min": 0.2}, "either"),
+        ({"name": "../up"}, "cannot be a view's name"),
+        ({"name": ""}, "cannot be a view's name"),
+    ],
+)
+def test_refuses_in_a_sentence(corpus, options, message):
+    _, store = corpus
+    with pytest.raises(ViewError, match=message):
+        select(store, LEGS, options.pop("name", "v"), **options)
+
+
+def test_an_empty_view_is_a_view(corpus):
+    _, store = corpus
+    assert select(store, LEGS, "none", clap_min=5.0).clips == 0
+    assert open_view(store, "none").summary["hours"] == 0
+
+
+def test_rows_are_found_wherever_they_lie(corpus, monkeypatch):
+    _, store = corpus
+    monkeypatch.setattr(views, "_ROW_GROUP", 7)
+    view = select(store, LEGS, "groups")
+    whole = pq.read_table(store.local("views/groups.parquet"))
+    wanted = np.array([0, 6, 7, 20, whole.num_rows - 1])
+    assert view.rows(wanted).equals(whole.take(wanted).combine_chunks())
+
+
+def test_open_view_says_what_is_wrong(corpus):
+    _, store = corpus
+    select(store, LEGS, "here")
+    with pytest.raises(ViewError, match=r"no view 'there' \(there are: here\)"):
+        open_view(store, "there")
+    summary = json.loads(store.read("views/here.json"))
+    summary["query"]["clap_min"] = 0.1
+    store.replace("views/here.json", json.dumps(summary).encode())
+    with pytest.raises(ViewError, match="run autorecap select again"):
+        open_view(store, "here")
+    store.replace("views/here.parquet", b"no parquet")
+    with pytest.raises(ViewError, match="cannot be read"):
+        open_view(store, "here")
+
+
+def test_leaves_no_temporary_files(corpus):
+    _, store = corpus
+    select(store, LEGS, "v")
+    assert [path for path in Path(store.root, "views").iterdir() if path.name.startswith(".")] == []
