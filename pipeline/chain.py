@@ -47,7 +47,8 @@ def _shape_problems(legs: Mapping[str, Leg]) -> list[str]:
     roots = [name for name, leg in legs.items() if leg.after is None]
     if len(roots) != 1:
         problems.append(
-            f"legs: exactly one leg starts from the plan (has no `after`), here {len(roots)}: {', '.join(roots) or 'none'}"
+            f"legs: exactly one leg starts from the plan (has no `after`), here {len(roots)}"
+            f": {', '.join(roots) or 'none'}"
         )
     names = list(legs)
     for at, (name, leg) in enumerate(legs.items()):

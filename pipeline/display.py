@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -16,6 +18,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from pipeline.export import ExportProgress
+from pipeline.plan import PlanProgress
 from pipeline.progress import LegSum, StageSum, clock_text
 from pipeline.run import LegEnd, LegStart, UnitDone
 
@@ -45,6 +49,60 @@ class Display:
     def say(self, text: str) -> None:
         """A line of its own, above the bars if there are any."""
         self._console.print(Text(text), soft_wrap=True)
+
+    @contextmanager
+    def plan(self) -> Iterator[Callable[[PlanProgress], None]]:
+        """A bar (or lines) for planning: yields what pipeline/plan.py calls as it goes."""
+        bar = Progress(
+            TextColumn("plan"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("sources  {task.fields[text]}"),
+            console=self._console,
+            disable=not self._is_live,
+            transient=True,
+        )
+        last = PlanProgress()
+
+        def show(progress: PlanProgress) -> None:
+            nonlocal last
+            last = progress
+            bar.update(task, total=progress.sources, completed=progress.done, text=_plan_text(progress))
+            if not self._is_live and time.monotonic() >= self._next_line_s:
+                self.say(f"plan  {progress.done}/{progress.sources} sources  {_plan_text(progress)}")
+                self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+        with bar:
+            task = bar.add_task("plan", total=None, text="")
+            yield show
+        if last.sources:
+            self.say(f"plan  {last.done}/{last.sources} sources  {_plan_text(last)}")
+
+    @contextmanager
+    def export(self) -> Iterator[Callable[[ExportProgress], None]]:
+        """A bar (or lines) for an export: yields what pipeline/export.py calls as it goes."""
+        bar = Progress(
+            TextColumn("export"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("shards  {task.fields[text]}"),
+            console=self._console,
+            disable=not self._is_live,
+            transient=True,
+        )
+
+        def show(progress: ExportProgress) -> None:
+            text = f"{progress.samples_done}/{progress.samples} samples, {progress.bytes_written / 1e6:.1f} MB"
+            bar.update(task, total=progress.shards, completed=progress.shards_done, text=text)
+            if not self._is_live and time.monotonic() >= self._next_line_s:
+                self.say(f"export  {progress.shards_done}/{progress.shards} shards  {text}")
+                self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+        with bar:
+            task = bar.add_task("export", total=None, text="")
+            yield show
 
     def show(self, event: LegStart | UnitDone | LegEnd) -> None:
         if isinstance(event, LegStart):
@@ -87,6 +145,10 @@ class Display:
         if self._bars is not None:
             self._bars.close()
             self._bars = None
+
+
+def _plan_text(progress: PlanProgress) -> str:
+    return f"{progress.planned} planned, {progress.ended} ended, {progress.failed} failed; {progress.clips} clips"
 
 
 def plain_line(leg: LegSum) -> str:

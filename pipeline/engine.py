@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def quiet_data_context() -> Any:
     from ray.data import DataContext
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # `max_retries` has no named parameter yet, and without it Ray Data tries a task that kills its worker for ever.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
     context = DataContext.get_current()
     context.target_max_block_size = None
     context.enable_progress_bars = False

@@ -6,7 +6,7 @@ from __future__ import annotations
 def known_errors() -> tuple[type[Exception], ...]:
     """Every exception class whose message is written for a user."""
     from corpus.expression import ExpressionError
-    from corpus.shards import ExportError
+    from corpus.shardplan import ExportError
     from corpus.views import ViewError
     from pipeline.config import RecipeError
     from pipeline.plan import PlanError

@@ -33,6 +33,7 @@ def run_wave(
         _units(job, list(unit_ids)),
         override_num_blocks=len(unit_ids),
         num_cpus=execution.cpus_per_task,
+        ray_remote_args={"max_retries": execution.task_retries},
     )
     for at, group in enumerate(job.groups):
         if group.pool is None:

@@ -63,12 +63,15 @@ def start_leg(store: Store, recipe: Recipe, leg: str) -> str:
 
 
 def legs_of(store: Store) -> dict[str, dict[str, Any]]:
-    """The legs that have started in this run, as recorded, root leg first."""
-    legs = {}
+    """The legs that have started in this run, as recorded; each behind the one it starts from."""
+    left = {}
     for path in store.list("corpus/legs"):
         if path.endswith(".json"):
-            legs[Path(path).stem] = json.loads(store.read(path))
-    return dict(sorted(legs.items(), key=lambda item: item[1].get("after") is not None))
+            left[Path(path).stem] = json.loads(store.read(path))
+    ordered: dict[str, dict[str, Any]] = {}
+    while ready := [name for name, leg in left.items() if leg.get("after") is None or leg["after"] in ordered]:
+        ordered.update({name: left.pop(name) for name in ready})
+    return ordered
 
 
 def _without_workers(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.display import Display
 from pipeline.runfolder import legs_of, open_store, read_record, start_run
@@ -25,13 +24,20 @@ def plan_verb(config: str, overrides: Sequence[str]) -> int:
     from pipeline.plan import plan
     from pipeline.runlog import run_log
     from pipeline.status import run_status
+    from pipeline.stopping import Stopped, stoppable
 
     recipe = load_recipe(config, overrides)
     store = start_run(recipe)
     with run_log(store, "plan", recipe.execution.log_level), Display() as display:
-        with display.plan() as progress:
-            result = plan(recipe, store, on_progress=progress)
-        status = run_status(store)
+        try:
+            with stoppable(), display.plan() as progress:
+                result = plan(recipe, store, on_progress=progress)
+        except Stopped as stopped:
+            display.say(f"{stopped}: parts that are planned stay; go on with: {again('plan', config, overrides)}")
+            return stopped.exit_code
+    status = run_status(store)
+    if result.known:
+        say(f"{result.known} sources were in the plan already")
     if result.duplicates:
         say(f"{result.duplicates} duplicate entries of the source list were planned once")
     for line in status.source_lines():
@@ -74,7 +80,8 @@ def run_verb(config: str, overrides: Sequence[str], legs: Sequence[str]) -> int:
         say(line)
     if undone:
         say(
-            f"{undone} units are still to do (see {log.folder}/driver.log); go on with: {again('run', config, overrides, legs)}"
+            f"{undone} units are still to do (see {log.folder}/driver.log); "
+            f"go on with: {again('run', config, overrides, legs)}"
         )
         return 1
     say(f"next: autorecap select {shlex.quote(recipe.run)} --preset AutoReCapXL")
@@ -102,6 +109,108 @@ def status_verb(run: str, *, as_json: bool) -> int:
         for line in [*status.source_lines(), *status.clip_lines(), *status.funnel_lines()]:
             say(line)
     return 0
+
+
+def select_verb(
+    run: str,
+    *,
+    name: str | None,
+    preset: str | None,
+    clap_min: float | None,
+    min_duration_s: float | None,
+    where: str | None,
+) -> int:
+    from pipeline.select import select
+
+    view = select(run, name, preset=preset, clap_min=clap_min, min_duration_s=min_duration_s, where=where)
+    say(f"view {view.name}: {view.clips} clips of {view.sources} sources, {view.hours:.2f} h")
+    out = shlex.quote(f"{run.rstrip('/')}/shards/{view.name}")
+    say(f"next: autorecap export {shlex.quote(run)} --view {view.name} --out {out}")
+    return 0
+
+
+def export_verb(
+    run: str,
+    view: str,
+    out: str,
+    *,
+    format_name: str,
+    codec: str,
+    sample_rate: int | None,
+    shard_clips: int | None,
+    shard_mb: float,
+    split: str | None,
+    seed: int,
+    workers: int | None,
+) -> int:
+    from pipeline.engine import stop_ray
+    from pipeline.export import export
+    from pipeline.stopping import Stopped, stoppable
+
+    with Display() as display:
+        try:
+            with stoppable(), display.export() as progress:
+                result = export(
+                    run,
+                    view,
+                    out,
+                    format=format_name,
+                    codec=codec,
+                    sample_rate_hz=sample_rate,
+                    shard_clips=shard_clips,
+                    shard_bytes=int(shard_mb * 1_000_000),
+                    split=split_of(split),
+                    seed=seed,
+                    workers=workers,
+                    on_progress=progress,
+                )
+        except Stopped as stopped:
+            display.say(f"{stopped}: shards that are written stay; the same command goes on")
+            return stopped.exit_code
+        finally:
+            stop_ray()
+    told = "was there already" if result.already_there else "written"
+    size = f"{result.bytes / 1e6:.1f} MB"
+    say(f"{told}: {result.samples} samples, {result.hours:.2f} h, {result.shards} shards, {size} in {result.out}")
+    for name, counts in result.counts.items():
+        say(f"  {name:<8}{counts['clips']:>8} clips {counts['shards']:>6} shards")
+    for note in result.notes:
+        say(f"  note: {note}")
+    say(f"next: autorecap verify {shlex.quote(out)}")
+    return 0
+
+
+def split_of(text: str | None) -> dict[str, float] | None:
+    """`90/5/5` as shares of train, valid and test; `90/10` has no test."""
+    if text is None:
+        return None
+    from corpus.shardplan import ExportError
+
+    parts = text.split("/")
+    try:
+        shares = [float(part) for part in parts]
+    except ValueError:
+        shares = []
+    if not 2 <= len(shares) <= 3:
+        raise ExportError(f"--split {text}: write two or three shares, train/valid or train/valid/test, e.g. 90/5/5")
+    return dict(zip(("train", "valid", "test"), shares, strict=False))
+
+
+def verify_verb(path: str, *, decode: bool, sweep: bool) -> int:
+    """A folder with a run.json is a run; one with a manifest.json (or its remains) is an export."""
+    from corpus.verify import verify_corpus
+    from corpus.verify_shards import verify_shards
+
+    store = open_store(path)
+    if store.exists("run.json"):
+        read_record(store)
+        report = verify_corpus(store, list(legs_of(store)), decode=decode, sweep=sweep)
+    else:
+        report = verify_shards(store.root, decode=decode)
+    for line in report.lines():
+        say(line)
+    say(f"{path}: {'sound' if report.ok else f'{len(report.faults)} checks found faults'}")
+    return 0 if report.ok else 1
 
 
 def again(verb: str, config: str, overrides: Sequence[str], legs: Sequence[str] = ()) -> str:

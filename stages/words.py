@@ -13,7 +13,8 @@ SPEECH_WORDS = frozenset(
     say says said saying tell tells told telling converse converses conversed conversing conversation conversations
     chat chats chatted chatting chatter chatters chattering discuss discusses discussed discussing discussion discussions
     narrate narrates narrated narrating narration narrator narrators announce announces announced announcing
-    announcement announcements announcer announcers commentate commentates commentating commentary commentator commentators
+    announcement announcements
+    announcer announcers commentate commentates commentating commentary commentator commentators
     recite recites recited reciting lecture lectures lecturing interview interviews interviewed interviewing
     dialogue dialog dialogues monologue voice voices voiced voiceover whisper whispers whispered whispering
     shout shouts shouted shouting yell yells yelled yelling scream screams screamed screaming
