@@ -44,33 +44,3 @@ def plugin_dir() -> str:
 def small_corpus() -> Any:
     """SmallCorpus(**what to make) of tests/small_corpus.py; `.make(folder)` plans, commits and compacts it."""
     return _load("small_corpus").SmallCorpus
-
-
-TESTS = Path(__file__).parent
-
-
-def _load(name: str) -> ModuleType:
-    """A helper module that lies in tests/ (which is no package)."""
-    spec = importlib.util.spec_from_file_location(f"autorecap_tests_{name}", TESTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A real website on 127.0.0.1 (tests/site_server.py), reached without any proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    running = _load("site_server").Site()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def plugin_dir() -> str:
-    """Extractor plugins for the watch pages of `site`."""
-    return str(TESTS / "data" / "ytdlp_plugins")
