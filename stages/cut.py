@@ -1,0 +1,108 @@
+"""Cut the clips out of their sources' audio: decoded only where a clip lies, mono, one rate, FLAC.
+
+    - use: cut
+      sample_rate_hz: 48000
+
+Rows of one source are cut with its file opened once. A clip that the source's end cuts short keeps its planned id
+and span: `num_samples` tells what there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import pyarrow as pa
+from annotated_types import Ge, Le
+
+from corpus.schema import fields
+from stages.base import Ending, Needs, Services, with_columns, with_endings
+
+#: A tail shorter than this share of its planned span, or than this time, is not worth keeping.
+TAIL_MIN_SHARE = 0.2
+TAIL_MIN_MS = 500
+
+
+@dataclass(kw_only=True)
+class Cut:
+    """`sample_rate_hz`: what every clip is resampled to."""
+
+    sample_rate_hz: Annotated[int, Ge(8000), Le(192_000)] = 48_000
+
+    reads: ClassVar[tuple[str, ...]] = ("media_path", "start_ms", "end_ms")
+    adds: ClassVar[pa.Schema] = fields("audio", "codec", "sample_rate_hz", "num_samples", "sha256")
+
+    def needs(self) -> Needs:
+        return Needs(cpus=1.0)
+
+    def open(self, services: Services) -> None:
+        """Nothing to prepare."""
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        rows = clips.select(list(self.reads)).to_pylist()
+        cuts: list[bytes | Ending] = [_NO_MEDIA] * len(rows)
+        samples: list[int | None] = [None] * len(rows)
+        for path, places in _by_source(rows).items():
+            self._cut_source(path, places, rows, cuts, samples)
+        audios = [cut if isinstance(cut, bytes) else None for cut in cuts]
+        columns = {
+            "audio": audios,
+            "codec": ["flac" if audio else None for audio in audios],
+            "sample_rate_hz": [self.sample_rate_hz if audio else None for audio in audios],
+            "num_samples": samples,
+            "sha256": [hashlib.sha256(audio).hexdigest() if audio else None for audio in audios],
+        }
+        clips = with_columns(clips, columns, self.adds)
+        return with_endings(clips, [cut if isinstance(cut, Ending) else None for cut in cuts])
+
+    def _cut_source(
+        self,
+        path: str,
+        places: list[int],
+        rows: list[dict[str, Any]],
+        cuts: list[bytes | Ending],
+        samples: list[int | None],
+    ) -> None:
+        """Cut the rows at `places`, all of the file at `path`, into `cuts` and `samples`."""
+        from audio.decode import AudioSource, DecodeError
+
+        try:
+            with AudioSource(path) as source:
+                for at in places:
+                    cuts[at], samples[at] = self._cut(source, rows[at]["start_ms"], rows[at]["end_ms"])
+        except DecodeError as error:
+            for at in places:
+                cuts[at] = Ending("failed", error.reason, str(error))
+
+    def _cut(self, source: Any, start_ms: int, end_ms: int) -> tuple[bytes | Ending, int | None]:
+        from audio.codec import encode
+        from audio.decode import DecodeError
+
+        if not 0 <= start_ms < end_ms:
+            return Ending("failed", "bad_span", f"{start_ms} to {end_ms} ms is no span"), None
+        try:
+            wave = source.segment(start_ms, end_ms, self.sample_rate_hz)
+        except DecodeError as error:
+            return Ending("failed", error.reason, str(error)), None
+        got_ms = wave.size * 1000 / self.sample_rate_hz
+        short = end_ms - start_ms - got_ms > 1
+        if wave.size == 0 or (short and got_ms < max(TAIL_MIN_SHARE * (end_ms - start_ms), TAIL_MIN_MS)):
+            ended = f"the audio ends {'before' if wave.size == 0 else f'{got_ms:.0f} ms into'} the clip"
+            return Ending("filtered", "past_end", ended), None
+        return encode(wave, self.sample_rate_hz, "flac"), int(wave.size)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+_NO_MEDIA = Ending("failed", "no_media", "no stage fetched this clip's source")
+
+
+def _by_source(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """Media path -> places of its rows, both in row order."""
+    places: dict[str, list[int]] = {}
+    for at, row in enumerate(rows):
+        if row["media_path"]:
+            places.setdefault(row["media_path"], []).append(at)
+    return places
