@@ -86,7 +86,8 @@ def kill_many(run: Path, kills: int, chance: random.Random) -> list[Kill]:
             break
         done.append(kill)
         print(
-            f"kill {len(done)}: after {kill.lived_s:.1f} s, units committed: {kill.fetch_units} fetch, {kill.models_units} models"
+            f"kill {len(done)}: after {kill.lived_s:.1f} s, "
+            f"units committed: {kill.fetch_units} fetch, {kill.models_units} models"
         )
     return done
 

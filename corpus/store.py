@@ -21,6 +21,9 @@ from typing import Any, BinaryIO, cast
 #: Names that begin so are half-written files; no reader takes them for data.
 TEMPORARY = ".tmp-"
 
+#: Paths relative to the store; a name of its own because the class below has a method called `list`.
+Paths = list[str]
+
 
 class StoreError(Exception):
     """A path that leaves the store, or a store that cannot be written; the message says which."""
@@ -100,17 +103,17 @@ class Store:
         fs, name = self.fs_and_path(path)
         return int(fs.size(name))
 
-    def list(self, prefix: str = "", *, temporary: bool = False) -> list[str]:
+    def list(self, prefix: str = "", *, temporary: bool = False) -> Paths:
         """Every file below `prefix`, relative to the store, sorted. Half-written ones only if `temporary`."""
         names = self._list_local(prefix) if self._is_local else self._list_remote(prefix)
         return sorted(name for name in names if (PurePosixPath(name).name.startswith(TEMPORARY)) == temporary)
 
-    def _list_local(self, prefix: str) -> list[str]:
+    def _list_local(self, prefix: str) -> Paths:
         base = cast(Path, self.local())
         top = base / _checked(prefix) if prefix else base
         return [Path(folder, name).relative_to(base).as_posix() for folder, _, names in os.walk(top) for name in names]
 
-    def _list_remote(self, prefix: str) -> list[str]:
+    def _list_remote(self, prefix: str) -> Paths:
         fs, base = self._remote
         fs.invalidate_cache()
         top = f"{base}/{_checked(prefix)}" if prefix else base

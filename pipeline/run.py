@@ -83,6 +83,8 @@ def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitD
         raise OtherRun(f"{store.root} has no plan yet; start with: autorecap plan")
     ready, done = _ready_and_done(store, recipe, leg, set(infos))
     todo = [unit_id for unit_id in infos if unit_id in ready and unit_id not in done]
+    committed = done if job.is_root else ready
+    refuse_other_plan(store, {infos[unit_id].part: unit_id for unit_id in sorted(committed)})
     stages = tuple(spec.use for spec in recipe.legs[leg].stages)
     yield LegStart(
         leg=leg,
@@ -102,6 +104,17 @@ def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitD
     compact.compact(store, leg, root=job.is_root)
     end.seconds = time.monotonic() - started
     yield end
+
+
+def refuse_other_plan(store: Store, committed: dict[str, str]) -> None:
+    """OtherRun unless the plan's parts are those that the corpus was made from; one unit of each part is asked."""
+    for part, unit_id in committed.items():
+        made_from = units.read_meta(store, units.root_path(unit_id)).get("autorecap.plan_part_sha256")
+        if made_from != plan_store.part_sha256(store, part):
+            raise OtherRun(
+                f"{store.root}: part {part} of the plan is not the one that unit {unit_id} was made from; "
+                "put the plan back, or start another run folder"
+            )
 
 
 def _ready_and_done(store: Store, recipe: Recipe, leg: str, planned: set[str]) -> tuple[set[str], set[str]]:
