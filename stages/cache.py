@@ -62,9 +62,7 @@ class MediaCache:
         """A fixed set of lock files, so that they need no clearing up; two sources rarely share one."""
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
-        handle = os.open(
-            locks / hashlib.sha256(source_id.encode()).hexdigest()[:3], os.O_RDWR | os.O_CREAT, 0o644
-        )
+        handle = os.open(locks / hashlib.sha256(source_id.encode()).hexdigest()[:3], os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -86,7 +86,7 @@ def classify(error: BaseException) -> Fault:
     if said and said.reason == "blocked":
         return said  # before any status: a 404 met on the way to a bot check does not make the video dead
     chain = list(_chain(error))
-    for look in (_known, _by_type, _by_status, _by_network):
+    for look in (_known, _by_type, _by_status, _by_certificate, _by_time, _by_network):
         for link in chain:
             if fault := look(link):
                 return fault
@@ -136,7 +136,7 @@ def _known(link: BaseException) -> Fault | None:
 
 def _by_type(link: BaseException) -> Fault | None:
     """Exceptions that yt-dlp has made for one meaning; by name, so that yt-dlp need not be imported here."""
-    names = {cls.__name__ for cls in type(link).__mro__}
+    names = _names(link)
     if "GeoRestrictedError" in names:
         return Fault("geo_blocked", sentence(str(link)))
     if "UserNotLive" in names:
@@ -170,14 +170,27 @@ def _retry_after_s(headers: Any) -> float | None:
     return float(value) if isinstance(value, str) and re.fullmatch(r"\d{1,6}", value.strip()) else None
 
 
-def _by_network(link: BaseException) -> Fault | None:
-    names = {cls.__name__ for cls in type(link).__mro__}
-    if isinstance(link, ssl.SSLError) or names & {"SSLError", "CertificateVerifyError"}:
-        return Fault("tls", "the server's certificate cannot be trusted")
-    late = "TransportError" in names and "timed out" in str(link).lower()
-    if late or isinstance(link, TimeoutError) or "Timeout" in names:
+def _names(link: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(link).__mro__}
+
+
+def _by_certificate(link: BaseException) -> Fault | None:
+    broke_off = isinstance(link, ssl.SSLEOFError) or "EOF occurred" in str(link)
+    if broke_off or not (isinstance(link, ssl.SSLError) or _names(link) & {"SSLError", "CertificateVerifyError"}):
+        return None
+    return Fault("tls", "the server's certificate or encryption cannot be trusted")
+
+
+def _by_time(link: BaseException) -> Fault | None:
+    late = "TransportError" in _names(link) and "timed out" in str(link).lower()
+    if late or isinstance(link, TimeoutError) or "Timeout" in _names(link):
         return Fault("timeout", "no answer in time")
-    if isinstance(link, (ConnectionError, socket.gaierror)) or names & {"TransportError", "URLError"}:
+    return None
+
+
+def _by_network(link: BaseException) -> Fault | None:
+    broken = isinstance(link, (ConnectionError, socket.gaierror, ssl.SSLError))
+    if broken or _names(link) & {"TransportError", "URLError"}:
         return Fault("network", "the connection could not be made or broke")
     return None
 

@@ -91,9 +91,7 @@ class SourceInfo:
 class YtdlpClient:
     """One YoutubeDL object: for one thread at a time."""
 
-    def __init__(
-        self, options: YtdlpOptions, *, languages: Sequence[str] = ("en",), pace: Pace | None = None
-    ) -> None:
+    def __init__(self, options: YtdlpOptions, *, languages: Sequence[str] = ("en",), pace: Pace | None = None) -> None:
         use_plugins(options.plugin_dirs)
         import yt_dlp
 
@@ -151,9 +149,7 @@ class YtdlpClient:
             except Fault as fault:
                 if fault.reason not in REFUSED:
                     raise
-                log.info(
-                    "the planned address of %s is refused (%s): extracting again", media.url, fault.detail
-                )
+                log.info("the planned address of %s is refused (%s): extracting again", media.url, fault.detail)
                 _empty(folder)
         info = self._with_retries(media.url, lambda: self._extract_once(media.url))
         if info.get("acodec") == "none":
@@ -332,9 +328,7 @@ def _cookies(path: str | None) -> io.StringIO | None:
 
 def _choose_format(context: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The best format that is audio alone; else the smallest with sound; else any, which says it has none."""
-    formats = [
-        f for f in context["formats"] if not str(f.get("protocol") or "").startswith(("mhtml", "rtmp", "ws"))
-    ]
+    formats = [f for f in context["formats"] if not str(f.get("protocol") or "").startswith(("mhtml", "rtmp", "ws"))]
     with_sound = [f for f in formats if f.get("acodec") != "none"]
     audio_only = [f for f in with_sound if f.get("vcodec") == "none"]
     if audio_only:

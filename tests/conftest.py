@@ -34,13 +34,13 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     running.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plugin_dir() -> str:
     """Extractor plugins for the watch pages of `site`."""
     return str(TESTS / "data" / "ytdlp_plugins")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_corpus() -> Any:
     """SmallCorpus(**what to make) of tests/small_corpus.py; `.make(folder)` plans, commits and compacts it."""
     return _load("small_corpus").SmallCorpus

@@ -23,7 +23,7 @@ class Site:
         self.asked: list[str] = []
         self.asked_at_s: list[float] = []
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.server = _Server(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -75,6 +75,11 @@ class Site:
 
     def times_asked(self, path: str) -> int:
         return self.asked.count(path)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are part of the tests."""
 
 
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:

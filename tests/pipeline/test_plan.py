@@ -23,7 +23,7 @@ COVERED = "WEBVTT\n\n00:00.000 --> 00:30.000\none long line\n"
 
 
 def recipe_of(plugin_dir: str, sources: list, **rules) -> Recipe:
-    given = {"clip_max_s": 10, "unit_clips": 8, "sources_per_part": 100, "workers": 4, **rules}
+    given = {"clip_max_s": 10, "unit_clips": 8, "sources_per_part": 100, "workers": 2, **rules}
     return Recipe.model_validate(
         {
             "name": "test",
@@ -166,7 +166,7 @@ class Stop(Exception):
     """Raised from the progress callback, as a signal would be."""
 
 
-@pytest.mark.parametrize("stop_after", [0, 1, 3, 4, 7])
+@pytest.mark.parametrize("stop_after", [0, 4, 7])
 def test_a_stopped_plan_goes_on_and_ends_the_same(site, plugin_dir: str, tmp_path: Path, stop_after: int):
     items = [site.watch(f"v{n}", captions=VTT) for n in range(8)]
     recipe = recipe_of(plugin_dir, [urls(*items)], sources_per_part=3, workers=2)

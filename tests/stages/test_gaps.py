@@ -29,9 +29,7 @@ def test_long_gaps_are_cut_and_short_remainders_left_out():
 
 def test_padding_keeps_away_from_speech_only():
     assert gaps([(4000, 6000)], 10_000, **RULE, pad_ms=250) == [(0, 3750), (6250, 10_000)]
-    assert (
-        gaps([(0, 1000), (2400, 3000)], 3000, **RULE, pad_ms=250) == []
-    )  # 1400 ms of gap, 900 ms after padding
+    assert gaps([(0, 1000), (2400, 3000)], 3000, **RULE, pad_ms=250) == []  # 1400 ms of gap, 900 ms after padding
 
 
 @pytest.mark.parametrize(
@@ -96,9 +94,7 @@ def test_what_holds_for_any_transcript(seed: int):
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(clips))
     # Nothing longer than the rule allows is left: every wide enough uncovered stretch holds a clip.
     silent = [
-        t
-        for t in range(0, end_of_source, 50)
-        if not any(s - pad <= t < e + pad for s, e in cover if s < end_of_source)
+        t for t in range(0, end_of_source, 50) if not any(s - pad <= t < e + pad for s, e in cover if s < end_of_source)
     ]
     wide = rule["gap_min_ms"] + 2 * pad + rule["clip_min_ms"] + 100
     for run in _runs(silent, 50):
