@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -193,7 +194,7 @@ class _Askers:
     def ask(self, entries: Sequence[SourceEntry], tally: _Tally) -> list[PlannedSource]:
         """Every entry's outcome, in the order of the entries."""
         if any(entry.kind == "url" for entry in entries):
-            self._check_plugins()
+            self._check_options()
         asked: list[Future[PlannedSource]] = [
             self._pool.submit(plan_source, entry, self._rules, self._client) for entry in entries
         ]
@@ -201,7 +202,11 @@ class _Askers:
             tally.add(answer.result())
         return [answer.result() for answer in asked]
 
-    def _check_plugins(self) -> None:
+    def _check_options(self) -> None:
+        """Refuse in a sentence what would otherwise fail in every thread."""
+        cookies = self._options.cookies_file
+        if cookies and not Path(cookies).is_file():
+            raise PlanError(f"ytdlp.cookies_file: {cookies} is not there")
         try:
             use_plugins(self._options.plugin_dirs)
         except PluginError as error:

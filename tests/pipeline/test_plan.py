@@ -224,13 +224,20 @@ def test_a_folder_without_plugins_is_an_error(store: Store, tmp_path: Path):
         plan(recipe_of(str(tmp_path), [urls("http://127.0.0.1:9/a")]), store)
 
 
-def test_too_many_units_is_an_error(plugin_dir: str, store: Store, tmp_path: Path):
-    """A whole number of digits names a unit; the message says which key to turn."""
+def test_cookies_that_are_not_there_are_an_error(plugin_dir: str, store: Store, tmp_path: Path):
+    recipe = recipe_of(plugin_dir, [urls("http://127.0.0.1:9/a")])
+    ytdlp = recipe.ytdlp.model_copy(update={"cookies_file": str(tmp_path / "none.txt")})
+    with pytest.raises(PlanError, match="cookies_file"):
+        plan(recipe.model_copy(update={"ytdlp": ytdlp}), store)
+
+
+def test_units_of_one_clip(plugin_dir: str, store: Store, tmp_path: Path):
     write_wav(tmp_path / "media" / "a.wav", 1)
     folder = {"type": "folder", "path": str(tmp_path / "media")}
     long = recipe_of(plugin_dir, [folder], without_transcript="grid", clip_max_s=0.5, clip_min_s=0.5, unit_clips=1)
     result = plan(long, store)
     assert result.progress.clips == 2
+    assert [unit.rows for unit in plan_store.iter_units(store)] == [1, 1]
 
 
 # Folders.
