@@ -49,7 +49,7 @@ def verify_shards(folder: str, decode: bool = False, workers: int = 2) -> Report
     shards = {path: entry for path, entry in files.items() if "samples" in entry}
     checks.append(_presence(files, present))
     checks.append(_strangers(files, present))
-    checks.append(_numbering(shards, present))
+    checks.append(_numbering(manifest["counts"], shards, present))
     checks.append(_small_files(out, files, set(shards), present))
     readable = [path for path in shards if path in present]
     with ExitStack() as opened, ThreadPoolExecutor(max_workers=max(workers, 1)) as pool:
@@ -113,7 +113,7 @@ def _strangers(files: Mapping[str, Any], present: set[str]) -> Check:
     return _check("no other shards", [f"{path} is not in the manifest" for path in sorted(strange)], len(files))
 
 
-def _numbering(shards: Mapping[str, Any], present: set[str]) -> Check:
+def _numbering(counts: Mapping[str, Any], shards: Mapping[str, Any], present: set[str]) -> Check:
     """Readers are given 00000..N: in the folder itself, no number may be missing."""
     numbers: dict[str, list[int]] = {}
     faults = []
@@ -123,8 +123,10 @@ def _numbering(shards: Mapping[str, Any], present: set[str]) -> Check:
             faults.append(f"{path} has no number")
         elif path in present:
             numbers.setdefault(match["split"], []).append(int(match["number"]))
-    for split, found in numbers.items():
-        missing = sorted(set(range(max(found) + 1)) - set(found))
+    for split in {**counts, **numbers}:
+        found = numbers.get(split, [])
+        stated = counts.get(split, {}).get("shards", 0)
+        missing = sorted(set(range(max([*found, stated - 1], default=-1) + 1)) - set(found))
         faults += [f"{split} has no shard number {number:05d}" for number in missing]
     return _check("numbering", faults, len(shards))
 
