@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from corpus.schema import AUDIO, OUTCOME, PLAN, TRANSIENT
+from corpus.schema import ALL_COLUMNS, AUDIO, OUTCOME, PLAN, TRANSIENT
 from stages.base import Stage
 from stages.registry import StageError, build_stage
 
@@ -82,6 +82,8 @@ def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dic
         lacking = [name for name in stage.reads if name not in columns]
         if lacking:
             problems.append(f"{place}: reads {', '.join(lacking)}, which no earlier stage of this leg adds")
+            # Said once: later stages that read the same are not at fault.
+            columns.update({name: ALL_COLUMNS[name].type for name in lacking if name in ALL_COLUMNS})
         for field in stage.adds:
             had = columns.get(field.name)
             if had is not None and had != field.type:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from stages.base import Stage
 
@@ -57,7 +57,7 @@ def build_stage(use: str, options: Mapping[str, Any]) -> Stage:
 
     cls = stage_class(use)
     if not is_dataclass(cls):
-        return cls(**options)  # type: ignore[no-any-return]
+        return cast(Stage, cls(**options))
     known = [f.name for f in fields(cls)]
     problems = [
         f"{key}: unknown key; {use} takes {', '.join(known) or 'no keys'}" for key in options if key not in known
@@ -71,4 +71,4 @@ def build_stage(use: str, options: Mapping[str, Any]) -> Stage:
             problems.append(f"{key}: {item['msg'][0].lower()}{item['msg'][1:]} (it is {item.get('input')!r})")
     if problems:
         raise StageError(problems)
-    return stage  # type: ignore[no-any-return]
+    return cast(Stage, stage)

@@ -10,31 +10,32 @@ from __future__ import annotations
 SPEECH_WORDS = frozenset(
     """
     talk talks talked talking talker talkers speak speaks spoke spoken speaking speaker speakers speech speeches
-    say says said saying tell tells told telling converse converses conversed conversing conversation conversations
-    chat chats chatted chatting chatter chatters chattering discuss discusses discussed discussing discussion discussions
-    narrate narrates narrated narrating narration narrator narrators announce announces announced announcing
-    announcement announcements
-    announcer announcers commentate commentates commentating commentary commentator commentators
-    recite recites recited reciting lecture lectures lecturing interview interviews interviewed interviewing
-    dialogue dialog dialogues monologue voice voices voiced voiceover whisper whispers whispered whispering
-    shout shouts shouted shouting yell yells yelled yelling scream screams screamed screaming
-    murmur murmurs murmured murmuring mutter mutters muttered muttering preach preaches preaching preacher
-    broadcast broadcasts broadcasting newscast newscaster podcast reporter presenter word words sentence sentences
+    say says said saying tell tells told telling converse converses conversed conversing conversation
+    conversations chat chats chatted chatting chatter chatters chattering discuss discusses discussed discussing
+    discussion discussions narrate narrates narrated narrating narration narrator narrators announce announces
+    announced announcing announcement announcements announcer announcers commentate commentates commentating
+    commentary commentator commentators recite recites recited reciting lecture lectures lecturing interview
+    interviews interviewed interviewing dialogue dialog dialogues monologue voice voices voiced voiceover
+    whisper whispers whispered whispering shout shouts shouted shouting yell yells yelled yelling scream screams
+    screamed screaming murmur murmurs murmured murmuring mutter mutters muttered muttering preach preaches
+    preaching preacher broadcast broadcasts broadcasting newscast newscaster podcast reporter presenter word
+    words sentence sentences
     """.split()
 )
 
 MUSIC_WORDS = frozenset(
     """
-    music musical musically musician musicians song songs sing sings sang sung singing singer singers vocal vocals
-    vocalist vocalists choir choirs chorus chant chants chanted chanting hum hums hummed humming rap raps rapping rapper
-    melody melodies melodic melodious tune tunes rhythm rhythms rhythmic harmony harmonies chord chords arpeggio arpeggios
-    band bands orchestra orchestras orchestral symphony ensemble concert concerts jingle jingles lullaby
-    guitar guitars guitarist piano pianos pianist keyboard synthesizer synthesizers synth synths organ
-    violin violins viola cello cellos fiddle flute flutes clarinet clarinets oboe bassoon saxophone saxophones sax
-    trumpet trumpets trombone trombones tuba cornet accordion harmonica harp harps banjo mandolin ukulele sitar lute
-    drum drums drummer drumming drumbeat drumbeats percussion percussionist cymbal cymbals snare tambourine bongo bongos
-    conga congas marimba xylophone vibraphone glockenspiel timpani bagpipe bagpipes didgeridoo theremin
-    bass bassline beat beats beatbox beatboxing dj remix instrumental techno disco jazz blues reggae hiphop opera
+    music musical musically musician musicians song songs sing sings sang sung singing singer singers vocal
+    vocals vocalist vocalists choir choirs chorus chant chants chanted chanting hum hums hummed humming rap raps
+    rapping rapper melody melodies melodic melodious tune tunes rhythm rhythms rhythmic harmony harmonies chord
+    chords arpeggio arpeggios band bands orchestra orchestras orchestral symphony ensemble concert concerts
+    jingle jingles lullaby guitar guitars guitarist piano pianos pianist keyboard synthesizer synthesizers synth
+    synths organ violin violins viola cello cellos fiddle flute flutes clarinet clarinets oboe bassoon saxophone
+    saxophones sax trumpet trumpets trombone trombones tuba cornet accordion harmonica harp harps banjo mandolin
+    ukulele sitar lute drum drums drummer drumming drumbeat drumbeats percussion percussionist cymbal cymbals
+    snare tambourine bongo bongos conga congas marimba xylophone vibraphone glockenspiel timpani bagpipe
+    bagpipes didgeridoo theremin bass bassline beat beats beatbox beatboxing dj remix instrumental techno disco
+    jazz blues reggae hiphop opera
     """.split()
 )
 

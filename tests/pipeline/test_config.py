@@ -119,7 +119,7 @@ def test_a_bad_override_is_a_mistake_like_any_other(text):
 def test_files_that_are_no_recipe(tmp_path, content):
     path = tmp_path / "recipe.yaml"
     path.write_text(content)
-    with pytest.raises(RecipeError, match="mapping|YAML"):
+    with pytest.raises(RecipeError, match=r"mapping|YAML"):
         load_recipe(path)
 
 
