@@ -72,9 +72,9 @@ class Clock:
         return samples // (self.tick.numerator * self.sample_rate_hz) - 1
 
 
-def make_clock(sample_rate_hz: int, tick: Fraction, start_us: int | None, codec: str, stamps: Sequence[Stamp]) -> Clock:
+def make_clock(sample_rate_hz: int, tick: Fraction, start_s: Fraction, codec: str, stamps: Sequence[Stamp]) -> Clock:
     """The clock of a stream whose first decoded frames are `stamps`."""
-    zero = round(Fraction(max(start_us or 0, 0), 1_000_000) * sample_rate_hz)
+    zero = round(max(start_s, Fraction(0)) * sample_rate_hz)
     plain = Clock(sample_rate_hz, tick, zero, counted=codec == "vorbis")
     exact = (sample_rate_hz * tick).numerator == 1  # every sample has a tick of its own
     late = _lateness(plain, stamps)

@@ -5,8 +5,8 @@
         wave = source.segment(61_500, 71_500, sample_rate_hz=48_000)    # ... at 48 kHz
 
 For each span the decoder starts clean a little before it (lossy codecs need some packets to settle: `PREROLL_S`) and
-stops right after it. What a span gives depends on the file and the span only, not on the spans before it; the one
-thing that does not repeat is AAC's noise substitution, where the decoder is meant to draw random noise.
+stops right after it. What a span gives depends on the file and the span only, never on the spans before it. (It is
+the same as in the whole file decoded, but for AAC's and AC-3's noise bands: those are the decoder's to draw.)
 Six 10 s clips of a 4 min AAC file cost a fifth of decoding it whole (benchmarks/decode.py).
 """
 
@@ -40,6 +40,8 @@ PREROLL_S = 1.0
 RESAMPLE_CONTEXT_S = 0.05
 #: Frames looked at on opening.
 _FIRST_FRAMES = 24
+#: Two start times this close are the same one.
+_NEAR_S = Fraction(1, 1000)
 #: So many more packets refused than decoded are too many.
 _REFUSED_AT_MOST = 50
 
@@ -183,11 +185,11 @@ class AudioSource:
         """Decoded frames of `packets`; None for a packet that the decoder refuses."""
         for packet in packets:
             try:
-                yield from packet.decode()
+                yield from self._reader.decoder.decode(packet)
             except (FFmpegError, ValueError):
                 yield None
         try:
-            yield from self._reader.stream.codec_context.decode(None)
+            yield from self._reader.decoder.decode(None)
         except (FFmpegError, ValueError):
             yield None
 
@@ -206,14 +208,28 @@ class AudioSource:
 
     def _make_clock(self, frames: list[Any]) -> Clock:
         stream = self._reader.stream
-        rate = frames[0].sample_rate if frames else stream.codec_context.sample_rate
         if not frames:
             if self.declared_ms == 0:
                 raise DecodeError("empty_file", "the audio stream holds no samples")
             raise DecodeError("undecodable", "no packet of the audio stream can be decoded")
+        rate = frames[0].sample_rate
         stamps = [Stamp(frame.pts, frame.samples) for frame in frames if frame.sample_rate == rate]
-        start_us = self._reader.container.start_time
-        return make_clock(rate, stream.time_base, start_us, stream.codec_context.codec.canonical_name, stamps)
+        start_s = _start_s(self._reader.container, stream, stamps[0].pts)
+        return make_clock(rate, stream.time_base, start_s, stream.codec_context.codec.canonical_name, stamps)
+
+
+def _start_s(container: Any, stream: Any, first_pts: int) -> Fraction:
+    """The container's start time, in seconds; the first frame's own where that is what the container means.
+
+    Before decoding, the container only guesses how much of the first frame is run-in: by the wrong rate where an
+    Opus header tells of 16 kHz input.
+    """
+    if container.start_time is None:
+        return Fraction(0)
+    start_s = Fraction(container.start_time, 1_000_000)
+    first_s: Fraction = first_pts * stream.time_base
+    audio_is_first = stream.start_time is not None and abs(stream.start_time * stream.time_base - start_s) < _NEAR_S
+    return first_s if audio_is_first and abs(first_s - start_s) < 50 * _NEAR_S else start_s
 
 
 def _samples(duration_ms: int, rate: int) -> int:

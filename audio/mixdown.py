@@ -31,27 +31,44 @@ _SPEAKER = {
     "LFE2": _NONE,
 }
 
-#: Integer sample formats: full scale and the value of silence.
-_INTEGER = {
-    np.dtype(np.uint8): (128.0, 128.0),
-    np.dtype(np.int16): (32768.0, 0.0),
-    np.dtype(np.int32): (2147483648.0, 0.0),
-    np.dtype(np.int64): (9223372036854775808.0, 0.0),
+_STEREO = np.array([0.5, 0.5], dtype=np.float32)
+
+#: Sample format -> its type, full scale, and the value of silence.
+_FORMATS: dict[str, tuple[type[np.generic], float, float]] = {
+    "u8": (np.uint8, 128.0, 128.0),
+    "s16": (np.int16, 32768.0, 0.0),
+    "s32": (np.int32, 2147483648.0, 0.0),
+    "s64": (np.int64, 9223372036854775808.0, 0.0),
+    "flt": (np.float32, 1.0, 0.0),
+    "dbl": (np.float64, 1.0, 0.0),
 }
 
 
 def mono(frame: Any) -> Wave:
-    """The frame's samples as one mono wave."""
-    samples = frame.to_ndarray()
-    names = tuple(channel.name for channel in frame.layout.channels)
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(names)).T
-    full_scale, silence = _INTEGER.get(samples.dtype, (1.0, 0.0))
-    weights = speaker_weights(names)
-    wave = samples[0].astype(np.float32) if len(names) == 1 else weights @ samples.astype(np.float32)
+    """The frame's samples as one mono wave of its own memory."""
+    kind, full_scale, silence = _FORMATS[frame.format.name.removesuffix("p")]
+    channels = _channels(frame, kind)
+    weights = _STEREO if len(channels) == 2 else _weights(frame, len(channels))
+    wave: Wave = channels[0] * weights[0]
+    for channel, weight in zip(channels[1:], weights[1:], strict=True):
+        wave += channel * weight
     if full_scale != 1.0:
         wave = (wave - np.float32(silence)) / np.float32(full_scale)
-    return np.asarray(wave, dtype=np.float32)
+    return wave.astype(np.float32, copy=False)
+
+
+def _channels(frame: Any, kind: type[np.generic]) -> list[Any]:
+    """A view of each channel's samples. (The library's own `to_ndarray` costs a copy and twice the time.)"""
+    count = frame.samples
+    if frame.format.is_planar:
+        return [np.frombuffer(plane, kind, count) for plane in frame.planes]
+    channels = frame.layout.nb_channels
+    return list(np.frombuffer(frame.planes[0], kind, count * channels).reshape(count, channels).T)
+
+
+def _weights(frame: Any, count: int) -> Wave:
+    names = tuple(channel.name for channel in frame.layout.channels)
+    return speaker_weights(names if len(names) == count else ("?",) * count)
 
 
 @cache

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from av.error import FFmpegError
@@ -25,6 +26,9 @@ KEEP_S = 3.0
 #: A target this far ahead is sought rather than read towards.
 SEEK_BEYOND_S = 5.0
 
+#: Decoders with a random generator of their own, for noise that the encoder only described.
+_DRAW_NOISE = frozenset({"aac", "ac3", "eac3"})
+
 
 class PacketReader:
     """Reads packets of the main audio stream of `media`."""
@@ -34,6 +38,7 @@ class PacketReader:
         self._container: Any = None
         self._stream: Any = None
         self._decoder_used = False
+        self._spare: Any = None  # a second opening of the file, for its unused decoder
         self._rewind()
         self.seekable = can_seek(self._container)
 
@@ -49,11 +54,7 @@ class PacketReader:
         """Packets from the last one stamped at or before `pts` (or the first there is) to the stream's end."""
         self._go_to(pts)
         first = self._last_at_or_before(pts)
-        if first == 0 and self._holds_start and self._decoder_used:
-            # Flushing does not give a new decoder, and at the start of the stream there is no run-in to hide it.
-            self._rewind()
-        self._decoder_used = True
-        self.stream.codec_context.flush_buffers()
+        self._clean_decoder(at_start=first == 0 and self._holds_start)
         for _, packet in list(self._kept)[first:]:
             yield packet
         while self._read():
@@ -67,8 +68,32 @@ class PacketReader:
         return max((at for at, (stamp, _) in enumerate(self._kept) if stamp <= pts), default=0)
 
     def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
+        for container in (self._container, self._spare):
+            if container is not None:
+                container.close()
+
+    def _clean_decoder(self, *, at_start: bool) -> None:
+        """Make `decoder` forget what it decoded before.
+
+        Flushing is enough in the middle of most streams, where the run-in hides what is left. It is not at a stream's
+        start, nor for codecs that draw noise: only a new decoder draws the same noise for the same packets.
+        """
+        if self._decoder_used and (at_start or self._stream.codec_context.name in _DRAW_NOISE):
+            self._new_decoder(at_start)
+        self._decoder_used = True
+        self.decoder.flush_buffers()
+
+    def _new_decoder(self, at_start: bool) -> None:
+        if not isinstance(self._media, (str, Path)):  # an open file has one reading position: no second container
+            if at_start:
+                self._rewind()
+            return
+        if self._spare is not None:
+            self._spare.close()
+        self._spare = open_media(self._media)
+        stream = audio_stream(self._spare)
+        if stream is not None:
+            self.decoder = stream.codec_context
 
     def _go_to(self, pts: int) -> None:
         newest = self._kept[-1][0] if self._kept else None
@@ -99,11 +124,14 @@ class PacketReader:
     def _rewind(self) -> None:
         """Open anew: only then is the reader in the very state of a first read."""
         self.close()
+        self._spare = None
         self._container = open_media(self._media)
         self._stream = audio_stream(self._container)
         if self._stream is None:
             raise DecodeError("no_audio", "the file has no audio stream")
+        self.decoder = self._stream.codec_context
         self._decoder_used = False
+        self._keep = self._ticks(KEEP_S)
         self._start_reading(holds_start=True)
         self._read()
         self._first_stamp = self._kept[0][0] if self._kept else 0
@@ -129,7 +157,7 @@ class PacketReader:
                     continue  # after a seek, nothing is known until the first stamp
                 stamp = self._kept[-1][0] if self._kept else 0
             self._kept.append((stamp, packet))
-            self._forget(stamp - self._ticks(KEEP_S))
+            self._forget(stamp - self._keep)
             return True
         self._ended = True
         return False

@@ -152,6 +152,18 @@ def test_the_encoders_delay_is_taken_off(media, name):
     assert abs(lag) <= 4
 
 
+@pytest.mark.parametrize("name", ["noisy.m4a", "noisy.ts", "opus.webm", "vbr.mp3", "vorbis.ogg"])
+def test_a_span_gives_the_same_bits_whatever_was_decoded_before(media, tmp_path, name):
+    path = media(name) if name in KINDS else tmp_path / name
+    if name not in KINDS:  # with the noise bands that only the decoder can draw
+        write(path, sound(44100), 44100, "aac", options={"b": "48000"})
+    spans = [(0, 900), (3000, 4000), (7000, 8000)]
+    with AudioSource(path) as source:
+        for start, end in [*spans, *reversed(spans)]:
+            with AudioSource(path) as fresh:
+                np.testing.assert_array_equal(source.segment(start, end), fresh.segment(start, end))
+
+
 def test_lossless_files_give_the_samples_that_were_written(media):
     written = sound(44100)[0]
     with AudioSource(media("lossless.mkv")) as source:
@@ -230,6 +242,12 @@ def test_surround_is_mixed_without_the_deep_effects(tmp_path):
     wave[:] = 0.5
     wave[3] = 0
     assert whole(write(tmp_path / "all.wav", wave, 48000, "pcm_s16le")) == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 7, 12, 16])
+def test_speakers_without_a_layout_are_averaged_or_mixed(tmp_path, channels):
+    soundfile.write(tmp_path / "many.wav", np.full((16000, channels), 0.5), 16000, subtype="PCM_24")
+    assert whole(tmp_path / "many.wav") == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("rate", [48000, 32000, 16000, 11025])
