@@ -90,16 +90,16 @@ def iter_units(store: Store) -> Iterator[UnitInfo]:
 
 def unit_ids(store: Store, part: str) -> list[str]:
     """The part's units, in order."""
-    return list(_groups(store.root, part))
+    return list(_groups(store.root, part)[0])
 
 
 def read_unit(store: Store, unit_id: str) -> pa.Table:
     """The planned rows of one unit (schema PLAN). KeyError when no such unit is planned."""
-    group = _groups(store.root, part_of(unit_id)).get(unit_id)
-    if group is None:
+    groups, footer = _groups(store.root, part_of(unit_id))
+    if unit_id not in groups:
         raise KeyError(f"unit {unit_id} is not in the plan of {store.root}")
     with store.open(units_path(part_of(unit_id))) as file:
-        return pq.ParquetFile(file).read_row_group(group).cast(PLAN)
+        return pq.ParquetFile(file, metadata=footer).read_row_group(groups[unit_id]).cast(PLAN)
 
 
 def read_sources(store: Store) -> pa.Table:
@@ -114,15 +114,15 @@ def read_inputs(store: Store, part: str) -> pa.Table:
 
 
 @lru_cache(maxsize=256)
-def _groups(root: str, part: str) -> dict[str, int]:
-    """unit_id -> row group of a planned part; a part never changes, so a process may keep this."""
+def _groups(root: str, part: str) -> tuple[dict[str, int], pq.FileMetaData]:
+    """unit_id -> row group, and the footer, of a planned part; a part never changes, so a process may keep this."""
     with Store(root).open(units_path(part)) as file:
         parquet = pq.ParquetFile(file)
         column = parquet.schema_arrow.get_field_index("unit_id")
         found = {}
         for group in range(parquet.num_row_groups):
             found[parquet.metadata.row_group(group).column(column).statistics.min] = group
-        return found
+        return found, parquet.metadata
 
 
 def _one_group_per_unit(units: pa.Table) -> bytes:
