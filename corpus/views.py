@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
@@ -58,6 +59,8 @@ VIEW = pa.schema(
         pa.field("members", pa.list_(MEMBER)),
     ]
 )
+
+Ints = npt.NDArray[np.int64]
 
 _ROW_GROUP = 131_072
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -131,7 +134,7 @@ class View:
         with self.store.open(self.path) as file:
             return pq.ParquetFile(file).read(columns=list(columns))
 
-    def rows(self, indices: npt.NDArray[np.int64]) -> pa.Table:
+    def rows(self, indices: Ints) -> pa.Table:
         """All columns of the rows at `indices` (ascending), reading only the row groups that hold them."""
         found = []
         with self.store.open(self.path) as file:
@@ -204,7 +207,7 @@ def select(
     def write(file: BinaryIO) -> None:
         schema = wanted.schema.with_metadata({"autorecap.query": _canonical(_plain(query))})
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for group in _regrouped(_kept(store, legs, wanted, counts), _ROW_GROUP):
+            for group in _ahead(_regrouped(_kept(store, legs, wanted, counts), _ROW_GROUP)):
                 writer.write_table(group.cast(wanted.schema).replace_schema_metadata(schema.metadata))
 
     placed = write_whole(store, parquet_path(name), write)
@@ -317,6 +320,8 @@ class _Wanted:
         columns |= {"outcome"} | (set(_JOIN) if self.joins else set())
         columns |= set(where.columns) - {"duration_ms"} if where else set()
         self.columns = sorted(columns)
+        #: The columns that decide whether a clip is kept.
+        self.decides = {"outcome", "duration_ms", "clap_score", "clap_model"} | (where.columns if where else set())
         self.condition = _condition(query, where)
 
 
@@ -353,10 +358,8 @@ def _at_least(threshold: float) -> Any:
 
 def _kept(store: Store, legs: Sequence[str], wanted: _Wanted, counts: _Counts) -> Iterator[pa.Table]:
     for table in _whole_units(compact.scan(store, legs, wanted.columns), wanted.joins):
-        rows = _with_duration(table, wanted)
-        rows = rows.filter(wanted.condition) if wanted.condition is not None else rows
+        rows = _view_rows(table, wanted)
         if rows.num_rows:
-            rows = _as_view(rows, wanted.schema)
             counts.add(rows)
             yield rows
 
@@ -378,68 +381,74 @@ def _whole_units(batches: Iterator[pa.RecordBatch], needed: bool) -> Iterator[pa
         yield pa.Table.from_batches(waiting)
 
 
-def _with_duration(table: pa.Table, wanted: _Wanted) -> pa.Table:
-    """The clips that are ok, each with duration_ms, audio_bytes and members; joins put together."""
-    ok = pc.fill_null(pc.equal(table.column("outcome"), "ok"), False)
-    positions = np.flatnonzero(ok.to_numpy())
-    rows = table.filter(ok)
-    members = pa.nulls(rows.num_rows, VIEW.field("members").type)
-    sizes = _column(rows, "tar_size", pa.int64())
-    samples = _column(rows, "num_samples", pa.int64())
-    ends = rows.column("end_ms")
-    if wanted.joins:
-        joined = _Joins(table, positions)
-        if joined.heads.size:
-            members = joined.members(rows.num_rows)
-            sizes, samples = joined.summed(sizes, "tar_size"), joined.summed(samples, "num_samples")
-            ends = pc.coalesce(rows.column("joined_end_ms"), ends)
-    rows = _set(rows, "end_ms", ends)
-    rows = _set(rows, "num_samples", samples)
-    rows = _set(rows, "audio_bytes", sizes)
-    rows = _set(rows, "members", members)
-    return _set(rows, "duration_ms", _duration_ms(rows, samples))
+def _view_rows(table: pa.Table, wanted: _Wanted) -> pa.Table:
+    """The clips of whole units that the query keeps, as rows of the view.
+
+    The condition is decided on the few columns that it reads; the many others are copied for kept rows only.
+    """
+    joins = _Joins(table) if wanted.joins and table.column("joined_end_ms").null_count < table.num_rows else None
+    samples = _column(table, "num_samples", pa.int64())
+    sizes = _column(table, "tar_size", pa.int64())
+    if joins is not None:
+        samples, sizes = joins.summed(samples), joins.summed(sizes)
+        table = _set(table, "end_ms", pc.coalesce(table.column("joined_end_ms"), table.column("end_ms")))
+    table = _set(table, "duration_ms", _duration_ms(table, samples))
+    kept = _kept_positions(table, wanted)
+    table = _set(_set(table, "num_samples", samples), "audio_bytes", sizes)
+    mask = np.zeros(table.num_rows, dtype=bool)
+    mask[kept] = True
+    rows = table.select([name for name in table.column_names if name in wanted.schema.names]).filter(mask)
+    if joins is not None:
+        rows = _set(rows, "members", joins.members(kept))
+    return pa.table([_column(rows, typed.name, typed.type) for typed in wanted.schema], schema=wanted.schema)
+
+
+def _kept_positions(table: pa.Table, wanted: _Wanted) -> Ints:
+    condition = pc.field("outcome") == "ok"
+    if wanted.condition is not None:
+        condition = condition & wanted.condition
+    narrow = table.select([name for name in table.column_names if name in wanted.decides])
+    numbered = narrow.append_column("position", pa.array(np.arange(table.num_rows)))
+    return numbered.filter(condition).column("position").to_numpy()  # type: ignore[no-any-return]
 
 
 class _Joins:
-    """Joins within a table of whole units. `heads` are positions among the ok rows."""
+    """The joins in a table of whole units: which rows are members of which first clip."""
 
-    def __init__(self, table: pa.Table, ok_positions: npt.NDArray[np.int64]) -> None:
-        self._table = table
-        is_head = table.column("joined_end_ms").is_valid().to_numpy()[ok_positions]
-        self.heads = np.flatnonzero(is_head)
-        head_rows = ok_positions[self.heads]
+    def __init__(self, table: pa.Table) -> None:
+        ok = pc.fill_null(pc.equal(table.column("outcome"), "ok"), False)
+        heads = np.flatnonzero(pc.and_(ok, table.column("joined_end_ms").is_valid()).to_numpy())
         merged_into = table.column("merged_into")
-        merged_rows = np.flatnonzero(merged_into.is_valid().to_numpy())
-        head_ids = table.column("clip_id").take(pa.array(head_rows)).combine_chunks()
-        into = pc.index_in(merged_into.take(pa.array(merged_rows)), value_set=head_ids)
-        into = pc.fill_null(into, -1).to_numpy().astype(np.int64)
-        rows = np.concatenate([head_rows, merged_rows[into >= 0]])
-        group = np.concatenate([np.arange(len(head_rows)), into[into >= 0]])
+        merged = np.flatnonzero(merged_into.is_valid().to_numpy())
+        head_ids = _one_array(table.column("clip_id").take(pa.array(heads)))
+        into = pc.fill_null(pc.index_in(merged_into.take(pa.array(merged)), value_set=head_ids), -1).to_numpy()
+        rows = np.concatenate([heads, merged[into >= 0]])
+        group = np.concatenate([np.arange(len(heads)), into[into >= 0]])
         order = np.lexsort((rows, group))  # rows of a unit stand in time order
+        self._table, self._heads = table, heads
         self._rows, self._group = rows[order], group[order]
 
-    def members(self, count: int) -> pa.Array:
-        """The `members` column of the ok rows: null where a clip is no join."""
-        lengths = np.zeros(count, dtype=np.int64)
-        lengths[self.heads] = np.bincount(self._group, minlength=len(self.heads))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        taken = self._table.take(pa.array(self._rows))
-        columns = [_column(taken, typed.name, typed.type) for typed in MEMBER]
-        values = pa.StructArray.from_arrays([_one_array(column) for column in columns], fields=list(MEMBER))
-        return pa.ListArray.from_arrays(
-            pa.array(offsets), values, type=VIEW.field("members").type, mask=pa.array(lengths == 0)
-        )
+    def members(self, kept: Ints) -> pa.Array:
+        """The `members` column of the rows at `kept`: null where a clip is no join."""
+        place = np.searchsorted(kept, self._heads)
+        is_kept = (place < len(kept)) & (np.append(kept, -1)[place] == self._heads)
+        lengths = np.zeros(len(kept), dtype=np.int64)
+        lengths[place[is_kept]] = np.bincount(self._group, minlength=len(self._heads))[is_kept]
+        taken = self._table.take(pa.array(self._rows[is_kept[self._group]]))
+        columns = [_one_array(_column(taken, typed.name, typed.type)) for typed in MEMBER]
+        values = pa.StructArray.from_arrays(columns, fields=list(MEMBER))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        return pa.ListArray.from_arrays(offsets, values, type=VIEW.field("members").type, mask=pa.array(lengths == 0))
 
-    def summed(self, own: Any, column: str) -> pa.Array:
-        """`own` with the heads' values replaced by the sum over their members; null if one has none."""
-        values = _column(self._table.take(pa.array(self._rows)), column, pa.int64())
-        lost = np.bincount(self._group, weights=values.is_null().to_numpy(), minlength=len(self.heads)) > 0
-        filled = pc.fill_null(values, 0).to_numpy()
-        total = np.zeros(len(self.heads), dtype=np.int64)
-        np.add.at(total, self._group, filled)
+    def summed(self, own: Any) -> pa.Array:
+        """`own` with the first clips' values replaced by the sum over their members; null if one has none."""
         whole = _one_array(own)
+        values = whole.take(pa.array(self._rows))
+        lost = np.bincount(self._group, weights=pc.is_null(values).to_numpy(False), minlength=len(self._heads)) > 0
+        total = np.zeros(len(self._heads), dtype=np.int64)
+        np.add.at(total, self._group, pc.fill_null(values, 0).to_numpy())
         mask = np.zeros(len(whole), dtype=bool)
-        mask[self.heads] = True
+        mask[self._heads] = True
         return pc.replace_with_mask(whole, pa.array(mask), pa.array(total, mask=lost))
 
 
@@ -448,10 +457,6 @@ def _duration_ms(rows: pa.Table, samples: Any) -> Any:
     rate = pc.cast(_column(rows, "sample_rate_hz", pa.int32()), pa.int64())
     measured = pc.divide(pc.add(pc.multiply(samples, 1000), pc.divide(rate, 2)), rate)
     return pc.coalesce(measured, pc.subtract(rows.column("end_ms"), rows.column("start_ms")))
-
-
-def _as_view(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    return pa.table([_column(rows, typed.name, typed.type) for typed in schema], schema=schema)
 
 
 def _column(rows: pa.Table, name: str, type_: pa.DataType) -> Any:
@@ -482,6 +487,15 @@ def _regrouped(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
             count -= rows
     if count:
         yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The tables, the next one made in a second thread while the caller writes this one."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
+            yield table
 
 
 class _Counts:
