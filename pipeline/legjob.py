@@ -138,14 +138,26 @@ def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, b
     )
     if job.is_root:
         planned = plan_store.read_unit(store, unit_id)
+        unit = unit.drop_columns([name for name in passing(job) if name in unit.column_names])
         result = units.commit_root(store, planned, unit, meta)
         if result.committed:
             forget_media(store, Path(job.cache_dir), planned)
     else:
         root = units.read_root_unit(store, unit_id)
-        adds = pa.unify_schemas([link.stage.adds for at in range(len(job.groups)) for link in job.links(at)])
-        result = units.commit_columns(store, job.leg, root, unit, adds, meta)
+        result = units.commit_columns(store, job.leg, root, unit, kept_columns(job), meta)
     return unit, result.committed
+
+
+def kept_columns(job: LegJob) -> pa.Schema:
+    """What the leg's stages add and the corpus keeps."""
+    adds = pa.unify_schemas([link.stage.adds for at in range(len(job.groups)) for link in job.links(at)])
+    return pa.schema([typed for typed in adds if typed.name not in passing(job)])
+
+
+def passing(job: LegJob) -> set[str]:
+    """Columns that stages add for later stages of the leg only."""
+    links = [link for at in range(len(job.groups)) for link in job.links(at)]
+    return {name for link in links for name in getattr(link.stage, "transient", ())}
 
 
 @lru_cache(maxsize=64)

@@ -13,8 +13,11 @@
         def close(self) -> None: ...
 
 The runner hands `run` the live rows of one unit, in planned order. It returns as many rows in the same order,
-with the columns of `adds` set (and, to end a clip, the outcome columns: see `endings`). A stage never raises
+with the columns of `adds` set (and, to end a clip, the outcome columns: see `Ending`). A stage never raises
 for a bad clip; an exception is a bug and stops the unit. Stages never import Ray.
+
+Two attributes are optional: `changes`, columns of earlier stages that this one may set anew, and `transient`,
+columns of `adds` that live only while the leg runs and are not committed.
 """
 
 from __future__ import annotations
@@ -83,7 +86,9 @@ def with_columns(clips: pa.Table, columns: Mapping[str, Any], schema: pa.Schema)
     """`clips` with each of `columns` (lists or Arrow arrays, one value a row) set, typed by `schema`."""
     for name, values in columns.items():
         typed = schema.field(name)
-        array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=typed.type)
+        array = (
+            values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=typed.type)
+        )
         at = clips.schema.get_field_index(name)
         clips = clips.set_column(at, typed, array) if at >= 0 else clips.append_column(typed, array)
     return clips

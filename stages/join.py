@@ -29,6 +29,7 @@ class Join:
 
     reads: ClassVar[tuple[str, ...]] = ("source_id", "start_ms", "end_ms", "caption")
     adds: ClassVar[pa.Schema] = fields("merged_into", "joined_end_ms")
+    changes: ClassVar[tuple[str, ...]] = ("clap_audio_embedding",)
 
     def needs(self) -> Needs:
         return Needs(cpus=1.0)
