@@ -40,14 +40,9 @@ def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
 def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # The demo and laptops: loopback only, no dashboard, an object store that fits small machines.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # Ray's servers listen on every interface of the machine; its token (made in the home folder) keeps others out.
         ray.init(
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            object_store_memory=_object_store_bytes(),
-            **quiet,
+            num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet
         )
     else:
         ray.init(address=address, runtime_env=_code_for_workers(), **quiet)
