@@ -74,21 +74,26 @@ class EmbeddedCaptioner:
     def _speak(
         self, tokens_BKC: torch.Tensor, clap_BD: torch.Tensor, text_BL: torch.Tensor, beams: int
     ) -> list[Captioned]:
+        from transformers.modeling_outputs import BaseModelOutput
+
         to = self.device
         inputs, mask = self._net.encoder_input(tokens_BKC.to(to), clap_BD.to(to), text_BL.to(to))
-        encoded = self._net.bart.get_encoder()(inputs_embeds=inputs, attention_mask=mask)
+        encoded = self._net.bart.get_encoder()(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
         ids = self._net.bart.generate(
-            encoder_outputs=encoded,
+            encoder_outputs=BaseModelOutput(encoded),  # generate repeats it in place, once per beam
             attention_mask=mask,
             num_beams=beams,
             max_new_tokens=CAPTION_TOKENS,
             do_sample=False,
-            early_stopping=True,
+            early_stopping=beams > 1,
             length_penalty=1.0,
             no_repeat_ngram_size=0,
         )
         logits = self._net.bart(
-            encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=ids[:, :-1], use_cache=False
+            encoder_outputs=BaseModelOutput(encoded),
+            attention_mask=mask,
+            decoder_input_ids=ids[:, :-1],
+            use_cache=False,
         ).logits.float()
         chosen = logits.log_softmax(dim=2).gather(2, ids[:, 1:, None])[..., 0]
         spoken = (ids[:, 1:] != PAD).float()

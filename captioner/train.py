@@ -77,14 +77,14 @@ def texts(recipe: Recipe) -> list[str]:
     return [*spoken * 10, *phrases(6_000, heard, [], recipe.seed), *EMPTY_TITLES, *EMPTY_SIGHTS]
 
 
-def teach(net: SmallCaptioner, tokenizer: Any, scenes: HeardSet, *, steps: int, seed: int) -> float:
+def teach(net: SmallCaptioner, tokenizer: Any, scenes: HeardSet, *, steps: int, seed: int, batch: int = BATCH) -> float:
     """Mean loss of the last tenth of the steps."""
     draw, rng = np.random.default_rng(seed), random.Random(seed)
     captions = [caption(labels, relation) for labels, relation in zip(scenes.labels, scenes.relations, strict=True)]
     net.train()
 
     def loss_of_step(_: int) -> torch.Tensor:
-        rows = np.sort(draw.integers(len(scenes), size=BATCH))
+        rows = np.sort(draw.integers(len(scenes), size=batch))
         told: list[Metadata] = [invent(scenes.labels[k], scenes.names[k], rng) for k in rows]
         tokens = torch.from_numpy(scenes.tokens[rows].astype(np.float32))
         clap = torch.from_numpy(scenes.clap[rows].astype(np.float32))

@@ -115,7 +115,7 @@ class Pool(Section):
 
 
 class Execution(Section):
-    """Where and how fast; nothing here changes a byte of the corpus."""
+    """Where and how fast. The corpus is the same, to the byte on one kind of processor and count of `threads`."""
 
     ray_address: str | None = None
     cpus: int | None = Field(default=None, ge=1, le=1024)

@@ -8,7 +8,6 @@ for a stretch of stages that holds models. The last group commits.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from corpus.store import Store
 from pipeline.chain import Link
 from pipeline.worker import UnitRunner, UnitTally, finish_unit, start_unit
 from stages.base import Services
+from stages.cache import MediaCache
 from stages.registry import build_stage
 
 
@@ -211,10 +211,10 @@ def forget_media(store: Store, cache_dir: Path, planned: pa.Table) -> None:
     """
     unit_id = planned.column("unit_id")[0].as_py()
     spans = dict(zip(planned.column("source_id").to_pylist(), planned.column("source_units").to_pylist(), strict=True))
+    cache = MediaCache(cache_dir)
     for source_id, source_units in spans.items():
-        folder = cache_dir / source_id
-        if folder.is_dir() and _neighbours_done(store, unit_id, source_units or 1):
-            shutil.rmtree(folder, ignore_errors=True)
+        if (cache_dir / source_id).is_dir() and _neighbours_done(store, unit_id, source_units or 1):
+            cache.drop(source_id)
 
 
 def _neighbours_done(store: Store, unit_id: str, reach: int) -> bool:

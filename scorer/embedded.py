@@ -35,9 +35,7 @@ class EmbeddedScorer:
         card = read_card(folder, KIND)
         self.model_id = str(card["model_id"])
         self.weights_sha256 = str(card["weights_sha256"])
-        self.preset_thresholds: Mapping[str, float] = {
-            name: float(value) for name, value in card["preset_thresholds"].items()
-        }
+        self.preset_thresholds: Mapping[str, float] = dict(card["preset_thresholds"])
         self.device = device
         self._batch = 1 if device == "cpu" else GPU_BATCH
         self._tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
@@ -78,9 +76,9 @@ class EmbeddedScorer:
         for first, chunk in in_chunks(texts, self._batch):
             ids = encode(self._tokenizer, chunk, MAX_TEXT_TOKENS)
             if self._batch > 1:
-                ids = torch.nn.functional.pad(ids, (0, MAX_TEXT_TOKENS - ids.shape[1], 0, self._batch - len(chunk)))
-                ids[:, 0] = ids[:, 0].clamp(min=1)  # an empty row would attend to nothing
-            vectors = self._net.embed_text(ids.clamp(min=0).to(self.device))
+                room = (0, MAX_TEXT_TOKENS - ids.shape[1], 0, self._batch - len(chunk))
+                ids = torch.nn.functional.pad(ids, room)
+            vectors = self._net.embed_text(ids.to(self.device))
             out[first : first + len(chunk)] = vectors[: len(chunk)].float().cpu().numpy()
         return out
 

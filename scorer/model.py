@@ -126,28 +126,31 @@ class TextTower(nn.Module):
     def forward(self, ids_BL: torch.Tensor) -> torch.Tensor:
         absent = ids_BL == PAD_ID
         hidden = self.embed(ids_BL) + self.position[: ids_BL.shape[1]]
-        hidden = self.norm(self.layers(hidden, src_key_padding_mask=absent))
+        hidden = self.norm(self.layers(hidden, src_key_padding_mask=absent & self._not_first(absent)))
         present = (~absent).unsqueeze(2).to(hidden.dtype)
         mean = (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
         out: torch.Tensor = self.project(mean)
         return out
 
+    @staticmethod
+    def _not_first(absent_BL: torch.Tensor) -> torch.Tensor:
+        """An empty text attends to its first, absent token: to attend to nothing would give no number."""
+        return torch.arange(absent_BL.shape[1], device=absent_BL.device) > 0
+
 
 class SmallClap(nn.Module):
-    """Both towers and the centres that are taken off; its state dict is what is shipped."""
+    """Both towers and the centre that is taken off; its state dict is what is shipped."""
 
     centre: torch.Tensor
-    text_centre: torch.Tensor
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.audio = AudioTower()
         self.text = TextTower(vocabulary)
         self.register_buffer("centre", torch.zeros(DIM))
-        self.register_buffer("text_centre", torch.zeros(DIM))
 
     def embed_heard(self, heard: Heard) -> torch.Tensor:
         return fn.normalize(fn.normalize(heard.clip, dim=-1) - self.centre, dim=-1)
 
     def embed_text(self, ids_BL: torch.Tensor) -> torch.Tensor:
-        return fn.normalize(fn.normalize(self.text(ids_BL), dim=-1) - self.text_centre, dim=-1)
+        return fn.normalize(self.text(ids_BL), dim=-1)

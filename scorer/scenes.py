@@ -134,7 +134,7 @@ def synthetic(rng: random.Random) -> np.ndarray:
 def vary_speed(wave: np.ndarray, factor: float) -> np.ndarray:
     """Faster and higher by `factor`, by linear interpolation."""
     positions = np.arange(0, wave.size - 1, factor)
-    return np.interp(positions, np.arange(wave.size), wave).astype(np.float32)
+    return np.asarray(np.interp(positions, np.arange(wave.size), wave), dtype=np.float32)
 
 
 def chop(wave: np.ndarray, rng: random.Random) -> np.ndarray:
@@ -150,4 +150,4 @@ def band_pass(wave: np.ndarray, rng: random.Random) -> np.ndarray:
     hz = np.fft.rfftfreq(wave.size, 1 / SAMPLE_RATE_HZ)
     centre_hz = 2 ** rng.uniform(8, 12)
     spectrum *= np.exp(-0.5 * (np.log2(np.maximum(hz, 1.0) / centre_hz) / rng.uniform(0.4, 1.5)) ** 2)
-    return np.fft.irfft(spectrum, wave.size).astype(np.float32)
+    return np.asarray(np.fft.irfft(spectrum, wave.size), dtype=np.float32)

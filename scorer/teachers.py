@@ -54,7 +54,7 @@ class _open_up:  # noqa: N801 (reads as a verb where it is used)
     def __init__(self, folder: Path, scratch: Path) -> None:
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-        import onnx
+        import onnx  # type: ignore[import-not-found, unused-ignore]
         import onnxruntime
         from onnx import TensorProto, helper, numpy_helper
 

@@ -69,18 +69,20 @@ class Distiller(nn.Module):
         )
 
 
-def distil(distiller: Distiller, scenes: SceneSet, *, steps: int, seed: int) -> float:
+def distil(distiller: Distiller, scenes: SceneSet, *, steps: int, seed: int, batch: int = BATCH) -> float:
     draw = np.random.default_rng(seed)
     distiller.train()
 
     def loss_of_step(_: int) -> torch.Tensor:
-        batch = Batch(scenes, np.sort(draw.integers(len(scenes), size=BATCH)), draw)
-        return distiller.loss(distiller.tower(batch.mel), batch)
+        drawn = Batch(scenes, np.sort(draw.integers(len(scenes), size=batch)), draw)
+        return distiller.loss(distiller.tower(drawn.mel), drawn)
 
     return fit("distil", distiller.parameters(), loss_of_step, steps=steps, peak_rate=2e-3)
 
 
-def align(distiller: Distiller, scenes: SceneSet, captions_NVD: torch.Tensor, *, steps: int, seed: int) -> float:
+def align(
+    distiller: Distiller, scenes: SceneSet, captions_NVD: torch.Tensor, *, steps: int, seed: int, batch: int = BATCH
+) -> float:
     """`captions_NVD`: per scene some captions of it, embedded; wild scenes' rows are not used."""
     draw = np.random.default_rng(seed)
     captioned = np.array([k for k, labels in enumerate(scenes.labels) if labels])
@@ -89,14 +91,14 @@ def align(distiller: Distiller, scenes: SceneSet, captions_NVD: torch.Tensor, *,
     distiller.train()
 
     def loss_of_step(_: int) -> torch.Tensor:
-        batch = Batch(scenes, np.sort(draw.choice(captioned, BATCH, replace=False)), draw)
-        heard = distiller.tower(batch.mel)
-        forms = draw.integers(captions_NVD.shape[1], size=BATCH)
-        texts = captions_NVD[batch.rows, forms]
-        names = [same[k] for k in batch.rows]
+        drawn = Batch(scenes, np.sort(draw.choice(captioned, batch, replace=False)), draw)
+        heard = distiller.tower(drawn.mel)
+        forms = draw.integers(captions_NVD.shape[1], size=batch)
+        texts = captions_NVD[drawn.rows, forms]
+        names = [same[k] for k in drawn.rows]
         matches = torch.tensor([[a == b for b in names] for a in names], dtype=torch.float32)
         audio = fn.normalize(heard.clip.float(), dim=-1)
-        return contrast(audio, texts, matches, sharpness.exp()) + 0.5 * distiller.loss(heard, batch)
+        return contrast(audio, texts, matches, sharpness.exp()) + 0.5 * distiller.loss(heard, drawn)
 
     return fit("align", [*distiller.parameters(), sharpness], loss_of_step, steps=steps, peak_rate=5e-4)
 
