@@ -20,7 +20,7 @@ def run(tmp_path):
 
 
 def kept(cache):
-    return sorted(folder.name[-1] for folder in cache.iterdir())
+    return sorted(folder.name[-1] for folder in cache.glob("synth*"))
 
 
 def spanning(planned, source_units):
