@@ -153,7 +153,8 @@ def ok_clips(road):
     for path in store.list("corpus/units"):
         for row in read_root_unit(store, Path(path).stem).to_pylist():
             if row["outcome"] == "ok":
-                clips.setdefault(row["source_id"], []).append((row["start_ms"], row["end_ms"]))
+                name = row["source_key"].rsplit("/", 1)[-1]
+                clips.setdefault(name, []).append((row["start_ms"], row["end_ms"]))
     return clips
 
 
