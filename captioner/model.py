@@ -1,9 +1,10 @@
 """The small AutoCap: what the frozen audio tower heard, the CLAP embedding and the source's words into a small BART.
 
-The encoder reads one sequence: 1 CLAP token, 63 audio tokens, up to 48 text tokens, always 112 long, the absent
-ones masked: a clip's numbers are the same whatever else is in the batch.
+The encoder reads one sequence: 1 CLAP token, 32 audio tokens of 320 ms (the tower's, two and two averaged)
+and up to 48 text tokens, always 81 long, the absent ones masked: a clip's numbers are the same whatever else is in
+the batch.
 
-Shapes: B clips, K = 63 audio tokens, L = 48 text tokens, W = 256 model width, V vocabulary.
+Shapes: B clips, K = 63 tokens of the tower, L = 48 text tokens, W = 256 model width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from captioner.prompt import BOS, EOS, PAD
-from scorer.model import DIM, TOKEN_DIM, TOKENS
+from scorer.model import DIM, TOKEN_DIM
 
 WIDTH = 256
 TEXT_TOKENS = 48
@@ -45,6 +46,7 @@ class SmallCaptioner(nn.Module):
             forced_eos_token_id=EOS,
             dropout=0.1,
             tie_word_embeddings=True,
+            attn_implementation="eager",  # on a CPU, with sequences this short, faster to train
         )
         self.bart: Any = BartForConditionalGeneration(config)
         self.clap = nn.Linear(DIM, WIDTH)
@@ -54,11 +56,12 @@ class SmallCaptioner(nn.Module):
     def encoder_input(
         self, tokens_BKC: torch.Tensor, clap_BD: torch.Tensor, text_BL: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 112, W) inputs and their (B, 112) mask."""
+        """(B, 81, W) inputs and their (B, 81) mask."""
         clap = self.clap(clap_BD * DIM**0.5)[:, None] + self.kind[0]
-        audio = self.audio(tokens_BKC) + self.kind[1]
+        pairs = nn.functional.avg_pool1d(tokens_BKC.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
+        audio = self.audio(pairs) + self.kind[1]
         text = self.bart.get_input_embeddings()(text_BL) + self.kind[2]
-        heard = torch.ones(text_BL.shape[0], 1 + TOKENS, dtype=torch.long, device=text_BL.device)
+        heard = torch.ones(text_BL.shape[0], 1 + pairs.shape[1], dtype=torch.long, device=text_BL.device)
         return torch.cat([clap, audio, text], dim=1), torch.cat([heard, (text_BL != PAD).long()], dim=1)
 
     def loss(

@@ -47,7 +47,7 @@ class Recipe:
     seed: int = 0
     scenes: int = 14_000
     vocabulary: int = 1_000
-    steps: int = 2_200
+    steps: int = 1_800
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -89,7 +89,9 @@ def teach(net: SmallCaptioner, tokenizer: Any, scenes: HeardSet, *, steps: int, 
         tokens = torch.from_numpy(scenes.tokens[rows].astype(np.float32))
         clap = torch.from_numpy(scenes.clap[rows].astype(np.float32))
         tokens = mask_tokens(tokens, draw)
-        return net.loss(tokens, clap, padded(tokenizer, [prompt(m) for m in told]), targets(tokenizer, captions, rows))
+        return net.loss(
+            tokens, clap, encode(tokenizer, [prompt(m) for m in told], TEXT_TOKENS), targets(tokenizer, captions, rows)
+        )
 
     loss = fit("captioner", net.parameters(), loss_of_step, steps=steps, peak_rate=1e-3)
     net.eval()
@@ -106,11 +108,6 @@ def mask_tokens(tokens_BKC: torch.Tensor, draw: np.random.Generator) -> torch.Te
             first = int(draw.integers(row.shape[0]))
             row[first : first + int(draw.integers(1, 11))] = 0.0
     return out
-
-
-def padded(tokenizer: Any, prompts: list[str]) -> torch.Tensor:
-    ids = encode(tokenizer, prompts, TEXT_TOKENS)
-    return torch.nn.functional.pad(ids, (0, TEXT_TOKENS - ids.shape[1]))
 
 
 def targets(tokenizer: Any, captions: list[str], rows: np.ndarray) -> torch.Tensor:
