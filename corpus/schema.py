@@ -133,3 +133,30 @@ ALL_COLUMNS: dict[str, pa.Field] = {
 def fields(*names: str) -> pa.Schema:
     """The schema of the named columns, in the order given; KeyError on a name that no group has."""
     return pa.schema([ALL_COLUMNS[name] for name in names])
+
+
+#: Where one clip's audio lies. The members of a join, the first included.
+MEMBER = pa.struct(
+    [
+        pa.field("clip_id", pa.string()),
+        pa.field("tar", pa.string()),
+        pa.field("tar_member", pa.string()),
+        pa.field("tar_offset", pa.int64()),
+        pa.field("tar_size", pa.int64()),
+        pa.field("num_samples", pa.int64()),
+        pa.field("sha256", pa.string()),
+    ]
+)
+
+#: One row per clip. `tar` to `sha256` are the clip's own (of a join: the first member's); `end_ms`, `duration_ms`,
+#: `num_samples` and `audio_bytes` are the whole join's. `duration_ms` is that of the samples that are there.
+VIEW = pa.schema(
+    [
+        *fields("clip_id", "source_id", "unit_id", "row", "start_ms", "end_ms"),
+        pa.field("duration_ms", pa.int64(), nullable=False),
+        *fields("caption", "caption_model", "clap_score", "clap_model", "title", "url", "license"),
+        *fields("tar", "tar_member", "tar_offset", "tar_size", "codec", "sample_rate_hz", "num_samples", "sha256"),
+        pa.field("audio_bytes", pa.int64()),
+        pa.field("members", pa.list_(MEMBER)),
+    ]
+)

@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 
 from corpus.datacard import data_card
 from corpus.formats import Sample, format_named
+from corpus.schema import VIEW
 from corpus.shardplan import ExportError, Shard, ShardOptions, ShardPlan, window_span
 from corpus.store import Store
 from corpus.streamed import write_whole
 from corpus.units import read_audios
-from corpus.views import VIEW
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     """Every exception class whose message is written for a user."""
     from corpus.expression import ExpressionError
     from corpus.shardplan import ExportError
-    from corpus.views import ViewError
+    from corpus.view_query import ViewError
     from pipeline.config import RecipeError
     from pipeline.plan import PlanError
     from pipeline.run import LegStopped

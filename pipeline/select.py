@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from corpus import compact, units, views
-from corpus.views import View, ViewError
+from corpus.view_query import ViewError
+from corpus.views import View
 from pipeline.runfolder import legs_of, open_store, read_record
 
 log = logging.getLogger(__name__)

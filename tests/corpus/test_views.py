@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import compact, views
+from corpus import compact, view_query, views
 from corpus.expression import ExpressionError
-from corpus.views import ViewError, open_view, select
+from corpus.schema import VIEW
+from corpus.view_query import ViewError
+from corpus.views import open_view, select
 
 LEGS = ["fetch", "models"]
 
@@ -44,7 +46,7 @@ def test_keeps_only_clips_that_ended_ok_in_plan_order(corpus):
     assert view.clips == len(ok_clips(made))
     assert view.sources == made.sources
     table = pq.read_table(store.local("views/all.parquet"))
-    assert table.schema.equals(views.VIEW)
+    assert table.schema.equals(VIEW)
     assert view.hours == round(sum(table.column("duration_ms").to_pylist()) / 3_600_000, 6)
 
 
@@ -124,7 +126,7 @@ def test_kept_columns_travel_with_the_view(corpus):
     _, store = corpus
     view = select(store, LEGS, "kept", keep=["speech_ratio", "uploader", "title"])
     table = pq.read_table(store.local("views/kept.parquet"))
-    assert table.schema.names == [*views.VIEW.names, "speech_ratio", "uploader"]
+    assert table.schema.names == [*VIEW.names, "speech_ratio", "uploader"]
     assert view.summary["query"]["keep"] == ["speech_ratio", "uploader"]
     with pytest.raises(ViewError, match="cannot be kept"):
         select(store, LEGS, "kept", keep=["nothing"])
@@ -145,7 +147,7 @@ def test_scores_of_two_models_are_not_compared(small_corpus, tmp_path):
     original = made._scored
     made._scored = lambda entry: {**original(entry), "clap_model": "two@2" if entry["row"] % 2 else "one@1"}
     store = made.make(tmp_path / "run")
-    assert views.clap_models(store, LEGS) == ["one@1", "two@2"]
+    assert view_query.clap_models(store, LEGS) == ["one@1", "two@2"]
     with pytest.raises(ViewError, match="cannot be compared"):
         select(store, LEGS, "x", clap_min=0.4)
     only = select(store, LEGS, "x", clap_min=0.4, where="clap_model == 'two@2'")

@@ -17,7 +17,7 @@ import soundfile
 from corpus.shardplan import ExportError
 from corpus.store import Store
 from corpus.verify_shards import verify_shards
-from corpus.views import ViewError
+from corpus.view_query import ViewError
 from pipeline.export import ExportProgress, export, recode
 from pipeline.select import select
 

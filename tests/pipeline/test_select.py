@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from corpus.store import Store
-from corpus.views import ViewError
+from corpus.view_query import ViewError
 from pipeline.runfolder import OtherRun
 from pipeline.select import scorer_thresholds, select
 
