@@ -33,7 +33,12 @@ STEPS = (
 
 def main() -> int:
     started = time.monotonic()
-    with DemoSite(port=PORT):
+    try:
+        site = DemoSite(port=PORT)
+    except OSError as error:
+        print(f"the demo's media server needs port {PORT} on 127.0.0.1: {error.strerror}", file=sys.stderr)
+        return 2
+    with site:
         for step in STEPS:
             print(f"\n$ autorecap {shlex.join(step)}", flush=True)
             code = subprocess.run([sys.executable, "-m", "pipeline.cli", *step], cwd=ROOT).returncode
