@@ -29,12 +29,14 @@ class EmbeddedCaptioner:
 
     sample_rate_hz = SAMPLE_RATE_HZ
 
-    def __init__(self, folder: Path, device: str = "cpu", scorer: Scorer | None = None) -> None:
+    def __init__(
+        self, folder: Path, device: str = "cpu", scorer: Scorer | None = None, batch: int | None = None
+    ) -> None:
         card = read_card(folder, KIND)
         self.model_id = str(card["model_id"])
         self.weights_sha256 = str(card["weights_sha256"])
         self.device = device
-        self._batch = 1 if device == "cpu" else GPU_BATCH
+        self._batch = batch or (1 if device == "cpu" else GPU_BATCH)
         self._ears = ears(card["audio_tower_sha256"], device, scorer)
         self._tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
         net = SmallCaptioner(self._tokenizer.get_vocab_size())

@@ -1,6 +1,6 @@
 """How good a captioner is on recordings it never heard, beside answers that listen to nothing.
 
-    python -m captioner.measure --sounds DIR [--model embedded]
+    python -m captioner.measure --sounds DIR [--model embedded] [--packages gcompris-qt-data]
 
 Head noun: the thing that the caption's first clause is about, compared with the label's after a plain plural strip.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from captioner.load import Captioner, Metadata, load_captioner
 from captioner.titles import FORMS, subject
 from scorer.sentences import clause
-from scorer.sounds import Sound, read_sounds
+from scorer.sounds import MEASURE_PACKAGES, Sound, read_sounds
 
 VERBS_AFTER = {"is", "are", "with", "in", "on", "at", "over", "being", "by", "while", "and", "from", "of"}
 
@@ -68,8 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sounds", type=Path, required=True, help="what tools/sounds/get_sounds.py unpacked")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--packages", nargs="+", default=MEASURE_PACKAGES, help="recordings kept out of training")
     args = parser.parse_args()
-    report = measure(load_captioner(args.model), read_sounds(args.sounds, measure=True), read_sounds(args.sounds))
+    report = measure(load_captioner(args.model), read_sounds(args.sounds, only=args.packages), read_sounds(args.sounds))
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
 
 

@@ -32,7 +32,7 @@ from scorer.load import WEIGHTS as SCORER_WEIGHTS
 from scorer.optim import fit
 from scorer.phrases import phrases
 from scorer.sentences import caption
-from scorer.sounds import read_sounds
+from scorer.sounds import MEASURE_PACKAGES, read_sounds
 from scorer.tokens import encode, make_tokenizer
 from scorer.weights import save_folder
 
@@ -66,7 +66,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     }
     save_folder(out, net, tokenizer, card)
     captioner = EmbeddedCaptioner(out, scorer=ears)
-    measured = measure(captioner, read_sounds(recipe.sounds, measure=True), read_sounds(recipe.sounds))
+    measured = measure(captioner, read_sounds(recipe.sounds, only=MEASURE_PACKAGES), read_sounds(recipe.sounds))
     return save_folder(out, net, tokenizer, card | {"measured": measured})
 
 

@@ -64,9 +64,12 @@ def render(sounds: Path, teachers: Path, out: Path, *, count: int, seed: int, wo
             np.lib.format.open_memmap(out / f"{name}.npy", "w+", np.float16, (count, *shape)).flush()
         edges = [count * k // workers for k in range(workers + 1)]
         orders = [Order(sounds, teachers, out, a, b, seed, 0.3) for a, b in pairwise(edges)]
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            lines = [line for part in pool.map(render_part, orders) for line in part]
-        (out / "scenes.jsonl").write_text("\n".join(lines) + "\n")
+        if workers == 1:
+            parts = [render_part(orders[0])]
+        else:
+            with multiprocessing.get_context("spawn").Pool(workers) as pool:
+                parts = pool.map(render_part, orders)
+        (out / "scenes.jsonl").write_text("\n".join(line for part in parts for line in part) + "\n")
     return open_set(out)
 
 

@@ -31,13 +31,13 @@ class EmbeddedScorer:
     window_s = WINDOW_SAMPLES / SAMPLE_RATE_HZ
     embedding_dim = DIM
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, device: str = "cpu", batch: int | None = None) -> None:
         card = read_card(folder, KIND)
         self.model_id = str(card["model_id"])
         self.weights_sha256 = str(card["weights_sha256"])
         self.preset_thresholds: Mapping[str, float] = dict(card["preset_thresholds"])
         self.device = device
-        self._batch = 1 if device == "cpu" else GPU_BATCH
+        self._batch = batch or (1 if device == "cpu" else GPU_BATCH)
         self._tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
         net = SmallClap(self._tokenizer.get_vocab_size())
         fill(net, folder)

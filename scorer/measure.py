@@ -1,6 +1,6 @@
 """How good a scorer is on recordings it never heard, beside chance; and where its thresholds lie.
 
-    python -m scorer.measure --sounds DIR [--model embedded]
+    python -m scorer.measure --sounds DIR [--model embedded] [--packages gcompris-qt-data]
 
 Thresholds: scenes of the held-out package, half with their own caption and half with another scene's, are scored;
 each preset's threshold is where the share that the paper reports would be kept (see PAPER_SHARES).
@@ -18,7 +18,7 @@ import numpy as np
 from scorer.load import Scorer, load_scorer
 from scorer.scenes import SceneMaker
 from scorer.sentences import caption
-from scorer.sounds import Sound, read_sounds
+from scorer.sounds import MEASURE_PACKAGES, Sound, read_sounds
 
 #: Of the clips that pass the keyword filter: 82 % reach 0.1; of those 44 % reach 0.4 and 22.8 % reach 0.5.
 PAPER_SHARES = {"AutoReCapXL": 0.82, "MQ": 0.82 * 0.44, "HQ": 0.82 * 0.228}
@@ -70,9 +70,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sounds", type=Path, required=True, help="what tools/sounds/get_sounds.py unpacked")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--packages", nargs="+", default=MEASURE_PACKAGES, help="recordings kept out of training")
     args = parser.parse_args()
     scorer = load_scorer(args.model)
-    sounds = read_sounds(args.sounds, measure=True)
+    sounds = read_sounds(args.sounds, only=args.packages)
     matched, mismatched = scene_scores(scorer, sounds)
     report = measure(scorer, sounds) | {"scene_auc": round(auc(matched, mismatched), 3)}
     sys.stdout.write(json.dumps(report, indent=2) + "\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,10 @@ class Sound:
     name: str  # the file's own name, as a careless title would have it
 
 
-def read_sounds(folder: Path, *, measure: bool = False) -> list[Sound]:
-    """The recordings to train on or, with `measure`, those kept out of training."""
+def read_sounds(folder: Path, *, only: Sequence[str] = ()) -> list[Sound]:
+    """The recordings that may be trained on or, with `only`, all those of these packages."""
     rows = [json.loads(line) for line in (folder / "sounds.jsonl").read_text().splitlines()]
-    rows = [r for r in rows if (r["package"] in MEASURE_PACKAGES if measure else is_free(r))]
+    rows = [r for r in rows if (r["package"] in only if only else is_free(r))]
     sounds = [
         Sound(read_wave(folder / r["file"]), r["label_text"], r["package"], r["kind"], r["raw_name"]) for r in rows
     ]

@@ -30,7 +30,7 @@ from scorer.measure import auc, calibrate, measure, scene_scores
 from scorer.model import DIM, MAX_TEXT_TOKENS, AudioTower, SmallClap, TextTower
 from scorer.phrases import phrases
 from scorer.sentences import caption
-from scorer.sounds import read_sounds
+from scorer.sounds import MEASURE_PACKAGES, read_sounds
 from scorer.tokens import encode, load_tokenizer, make_tokenizer
 from scorer.train_audio import Distiller, align, distil, mean_embedding, refresh_norms
 from scorer.train_text import train_text
@@ -144,7 +144,7 @@ def embed_captions(net: SmallClap, tokenizer: Any, scenes: SceneSet, recipe: Rec
 
 def judge(folder: Path, sounds: Path) -> dict[str, Any]:
     """Measured on the held-out package, and thresholds from its scenes."""
-    scorer, held_out = EmbeddedScorer(folder), read_sounds(sounds, measure=True)
+    scorer, held_out = EmbeddedScorer(folder), read_sounds(sounds, only=MEASURE_PACKAGES)
     matched, mismatched = scene_scores(scorer, held_out)
     return {
         "preset_thresholds": calibrate(matched, mismatched),

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
+from captioner.embedded import EmbeddedCaptioner
 from captioner.load import WEIGHTS, Metadata, load_captioner, model_name
 from scorer.load import load_scorer
 from scorer.weights import WeightsError
@@ -40,6 +41,13 @@ def test_neighbours_change_nothing(captioner):
     backwards = captioner.caption(CLIPS[::-1], metadata=told[::-1])[::-1]
     alone = [captioner.caption([clip], metadata=[m])[0] for clip, m in zip(CLIPS, told, strict=True)]
     assert together == backwards == alone
+
+
+def test_batches_of_a_fixed_size_say_the_same(captioner):
+    batched = EmbeddedCaptioner(WEIGHTS, batch=4)
+    for one, other in zip(batched.caption(CLIPS), captioner.caption(CLIPS), strict=True):
+        assert one.text == other.text
+        assert abs(one.logprob - other.logprob) < 1e-3
 
 
 def test_given_embeddings_are_the_ones_it_would_make(captioner):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from scorer.load import load_scorer, model_name
+from scorer.embedded import EmbeddedScorer
+from scorer.load import WEIGHTS, load_scorer, model_name
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,16 @@ def test_neighbours_change_nothing(scorer):
     assert np.array_equal(together, other_order)
     texts = ["a dog barks", "a long sentence about a bell that rings and rings while rain falls", "water"]
     assert np.array_equal(scorer.embed_text(texts), np.concatenate([scorer.embed_text([t]) for t in texts]))
+
+
+def test_batches_of_a_fixed_size_give_the_same_whoever_is_in_them(scorer):
+    batched = EmbeddedScorer(WEIGHTS, batch=4)
+    clips = [tone(100 * k) for k in range(1, 7)]
+    together = batched.embed_audio(clips)
+    assert np.allclose(together, scorer.embed_audio(clips), atol=1e-5)
+    assert np.allclose(together[4:], batched.embed_audio(clips[4:]), atol=1e-6)
+    texts = ["a dog barks", "", "water runs while a bell rings", "rain", "wind"]
+    assert np.allclose(batched.embed_text(texts), scorer.embed_text(texts), atol=1e-5)
 
 
 def test_a_short_clip_is_heard_as_itself_repeated(scorer):
