@@ -98,10 +98,11 @@ class EmbeddedCaptioner:
             use_cache=False,
         ).logits.float()
         chosen = logits.log_softmax(dim=2).gather(2, ids[:, 1:, None])[..., 0]
-        spoken = (ids[:, 1:] != PAD).float()
+        ends = (ids[:, 1:] == EOS).long()
+        spoken = (ends.cumsum(dim=1) - ends == 0).float()  # up to the first end: what follows is filling
         mean = (chosen * spoken).sum(dim=1) / spoken.sum(dim=1)
         return [
-            Captioned(self._tokenizer.decode([i for i in row if i not in (PAD, BOS, EOS)]).strip(), round(float(p), 5))
+            Captioned(self._tokenizer.decode([i for i in row if i not in (PAD, BOS, EOS)]).strip(), round(float(p), 4))
             for row, p in zip(ids.tolist(), mean, strict=True)
         ]
 

@@ -31,6 +31,7 @@ def save_folder(folder: Path, module: nn.Module, tokenizer: Any, card: dict[str,
         for name, value in module.state_dict().items()
     }
     save_file(state, folder / MODEL_FILE)
+    (folder / MODEL_FILE).chmod(0o644)  # safetensors writes for the owner only
     tokenizer.save(str(folder / TOKENIZER_FILE))
     card = card | {
         "weights_sha256": sha256_of(folder / MODEL_FILE),
