@@ -40,10 +40,10 @@ def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
 def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
+        # Ray's C++ side writes notes on its own design to the terminal as errors. Set this to see them again.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         # Ray's servers listen on every interface of the machine; its token (made in the home folder) keeps others out.
-        ray.init(
-            num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet
-        )
+        ray.init(num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet)
     else:
         ray.init(address=address, runtime_env=_code_for_workers(), **quiet)
 

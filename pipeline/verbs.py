@@ -9,9 +9,13 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.display import Display
 from pipeline.runfolder import legs_of, open_store, read_record, start_run
+
+if TYPE_CHECKING:
+    from corpus.views import View
 
 
 def say(text: str = "") -> None:
@@ -124,9 +128,28 @@ def select_verb(
 
     view = select(run, name, preset=preset, clap_min=clap_min, min_duration_s=min_duration_s, where=where)
     say(f"view {view.name}: {view.clips} clips of {view.sources} sources, {view.hours:.2f} h")
+    for line in example_lines(view):
+        say(line)
     out = shlex.quote(f"{run.rstrip('/')}/shards/{view.name}")
     say(f"next: autorecap export {shlex.quote(run)} --view {view.name} --out {out}")
     return 0
+
+
+def example_lines(view: View, count: int = 6) -> list[str]:
+    """A few clips from all over the view: score, seconds, caption and title, one a line."""
+    import numpy as np
+
+    if view.clips == 0:
+        return []
+    places = np.unique(np.linspace(0, view.clips - 1, count).astype(np.int64))
+    names = ["clap_score", "duration_ms", "caption", "title"]
+    lines = []
+    for row in view.rows(places).select(names).to_pylist():
+        score = "     -" if row["clap_score"] is None else f"{row['clap_score']:6.3f}"
+        caption = " ".join((row["caption"] or "(no caption)").split())
+        title = " ".join((row["title"] or "").split())
+        lines.append(f"  {score}  {row['duration_ms'] / 1000:5.1f} s  {caption[:72]}  [{title[:32]}]")
+    return lines
 
 
 def export_verb(
