@@ -2,8 +2,9 @@
 
     python -m benchmarks.kill_demo --kills 10
 
-Each kill comes after at least one new commit, at a random moment of the next seconds, in whichever leg is running.
-The demo's media server runs beside it. Compared: every file of plan/, corpus/, views/ and shards/.
+Each kill comes after one or two new commits of that driver, at a random moment of the half second that follows, in
+whichever leg is running; the next driver starts when the killed one's workers are gone, so that no commit is counted
+twice. The demo's media server runs beside it. Compared: run.json and every file of plan/, corpus/, views/, shards/.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from examples.demo.server import DemoSite
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "configs/demo.yaml"
-#: Compared between the two runs. Logs hold clock times, cache is emptied, run.json names the folder's recipe only.
+#: Set in the driver's environment, inherited by its Ray.
+MARK = "AUTORECAP_KILL_TEST"
+
+#: Compared between the two runs. Logs hold clock times, and the cache is emptied.
 COMPARED = ("plan", "corpus", "views", "shards", "run.json")
 
 
@@ -95,25 +99,47 @@ def kill_many(run: Path, kills: int, chance: random.Random) -> list[Kill]:
 def kill_once(run: Path, chance: random.Random) -> Kill | None:
     """Start the driver, wait for a new commit, wait a random moment, kill -9. None when it finished first."""
     before = sum(units_done(run))
+    wanted = before + chance.randint(1, 2)
     started = time.monotonic()
+    mark = f"{os.getpid()}-{before}-{started}"
     driver = subprocess.Popen(
         autorecap("run", *at(run)),
         cwd=ROOT,
+        env={**os.environ, MARK: mark},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while sum(units_done(run)) <= before:
+    while sum(units_done(run)) < wanted:
         if driver.poll() is not None:
             return None
         if time.monotonic() - started > 120:
             raise TimeoutError("no commit within two minutes")
         time.sleep(0.01)
-    time.sleep(chance.uniform(0.0, 0.25))
+    time.sleep(chance.uniform(0.0, 0.5))
+    if driver.poll() is not None:
+        return None
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    fetch, models = units_done(run)
-    return Kill(time.monotonic() - started, fetch, models)
+    kill = Kill(time.monotonic() - started, *units_done(run))
+    wait_for_workers(mark)
+    return kill
+
+
+def wait_for_workers(mark: str, limit_s: float = 90.0) -> None:
+    """Until no process of the killed driver works any more: its Ray inherited the mark in its environment."""
+    give_up = time.monotonic() + limit_s
+    while time.monotonic() < give_up and any(_has_mark(Path(folder), mark) for folder in Path("/proc").glob("[0-9]*")):
+        time.sleep(0.2)
+
+
+def _has_mark(process: Path, mark: str) -> bool:
+    """A Ray worker with the mark; Ray's idle agents live a minute longer and commit nothing."""
+    try:
+        is_marked = f"{MARK}={mark}".encode() in (process / "environ").read_bytes()
+        return is_marked and (process / "cmdline").read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
 
 
 def units_done(run: Path) -> tuple[int, int]:
