@@ -104,10 +104,24 @@ def address_of(info: Mapping[str, Any]) -> Address | None:
         format_id=str(info.get("format_id") or ""),
         ext=str(info.get("ext") or ""),
         protocol=protocol,
-        http_headers={k: v for k, v in sorted(headers.items()) if k.lower() not in SECRET_HEADERS},
+        http_headers=_own_headers(headers),
         http_chunk_size=chunk_size if isinstance(chunk_size, int) else None,
         expires_s=expiry_s(url),
     )
+
+
+def _own_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that this address asks for: no secrets, and not those that yt-dlp sends with every request.
+
+    Among the latter is a browser's name that yt-dlp draws anew in each process: kept, it would make every plan differ.
+    """
+    from yt_dlp.utils.networking import std_headers
+
+    return {
+        name: value
+        for name, value in sorted(headers.items())
+        if name.lower() not in SECRET_HEADERS and std_headers.get(name) != value
+    }
 
 
 def expiry_s(url: str) -> int | None:

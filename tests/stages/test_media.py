@@ -69,3 +69,17 @@ def test_what_is_kept_of_an_extraction():
     assert "secret" not in json.dumps(address.as_info())
     assert address_of({**info, "protocol": "http_dash_segments"}) is None
     assert address_of({**info, "url": None}) is None
+
+
+def test_headers_that_every_request_has_are_not_kept():
+    """yt-dlp draws a browser's name in each process: two plans of the same sources must not differ by it."""
+    from yt_dlp.utils.networking import std_headers
+
+    info = {
+        "url": "https://x.example/a",
+        "protocol": "https",
+        "http_headers": {**std_headers, "Referer": "https://x.example"},
+    }
+    address = address_of(info)
+    assert address is not None
+    assert address.http_headers == {"Referer": "https://x.example"}
