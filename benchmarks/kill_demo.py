@@ -64,7 +64,8 @@ def autorecap(*arguments: str) -> list[str]:
 
 
 def at(run: Path) -> list[str]:
-    return [CONFIG, "--set", f"run={run}"]
+    """The demo's recipe in another folder and in small units: more commits to kill between."""
+    return [CONFIG, "--set", f"run={run}", "--set", "plan.unit_clips=4"]
 
 
 def finish(run: Path) -> None:
@@ -82,7 +83,9 @@ def finish(run: Path) -> None:
 
 def kill_many(run: Path, kills: int, chance: random.Random) -> list[Kill]:
     """Kill the driver `kills` times, each after at least one commit of its own."""
-    subprocess.run(autorecap("plan", *at(run)), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        autorecap("plan", *at(run)), cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     done = []
     for _ in range(kills):
         kill = kill_once(run, chance)
@@ -137,7 +140,8 @@ def _has_mark(process: Path, mark: str) -> bool:
     """A Ray worker with the mark; Ray's idle agents live a minute longer and commit nothing."""
     try:
         is_marked = f"{MARK}={mark}".encode() in (process / "environ").read_bytes()
-        return is_marked and (process / "cmdline").read_bytes().startswith(b"ray::")
+        name = (process / "cmdline").read_bytes()
+        return is_marked and name.startswith(b"ray::") and b"Agent" not in name
     except OSError:
         return False
 
