@@ -1,6 +1,6 @@
 """Lossy export codecs: PyAV in process against ffmpeg-python, which starts the static program for every clip.
 
-    python -m benchmarks.encode
+python -m benchmarks.encode
 """
 
 from __future__ import annotations

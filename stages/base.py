@@ -86,9 +86,7 @@ def with_columns(clips: pa.Table, columns: Mapping[str, Any], schema: pa.Schema)
     """`clips` with each of `columns` (lists or Arrow arrays, one value a row) set, typed by `schema`."""
     for name, values in columns.items():
         typed = schema.field(name)
-        array = (
-            values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=typed.type)
-        )
+        array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=typed.type)
         at = clips.schema.get_field_index(name)
         clips = clips.set_column(at, typed, array) if at >= 0 else clips.append_column(typed, array)
     return clips
