@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +45,30 @@ def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
     if address is None:
         # Ray's C++ side writes notes on its own design to the terminal as errors. Set this to see them again.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        # Ray's servers listen on every interface of the machine; its token (made in the home folder) keeps others out.
-        ray.init(num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet)
+        with _stderr_of_c_code_shut():
+            _start_local(ray, num_cpus, quiet)
     else:
         ray.init(address=address, runtime_env=_code_for_workers(), **quiet)
+
+
+def _start_local(ray: Any, num_cpus: int | None, quiet: dict[str, Any]) -> None:
+    """Ray's servers listen on every interface of the machine; its token (made in the home folder) keeps others out."""
+    ray.init(num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet)
+
+
+@contextmanager
+def _stderr_of_c_code_shut() -> Iterator[None]:
+    """While Ray starts, its C++ side tells the terminal which log level it was given; an error is raised in Python."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def stop_ray() -> None:
