@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus.datacard import data_card
+from corpus.differences import differences
 from corpus.formats import Sample, format_named
 from corpus.schema import VIEW
 from corpus.shardplan import ExportError, Shard, ShardOptions, ShardPlan, window_span
@@ -385,20 +386,6 @@ def _read_json(out: Store, path: str) -> dict[str, Any]:
 
 
 def _refuse_difference(out: Store, there: Any, here: Mapping[str, Any]) -> None:
-    lines = _differences("", there if isinstance(there, dict) else {}, dict(here))
+    lines = [f"  {line}" for line in differences(there if isinstance(there, dict) else {}, dict(here))]
     if lines:
         raise ExportError("\n".join([f"{out.root} holds another export:", *lines, "  use another folder for this one"]))
-
-
-def _differences(where: str, there: Any, here: Any) -> list[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        keys = dict.fromkeys([*there, *here])
-        prefix = f"{where}." if where else ""
-        return [line for key in keys for line in _differences(f"{prefix}{key}", there.get(key), here.get(key))]
-    if there == here:
-        return []
-    return [f"  {where}: there {_shown(there)}, asked {_shown(here)}"]
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

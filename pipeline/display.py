@@ -53,15 +53,7 @@ class Display:
     @contextmanager
     def plan(self) -> Iterator[Callable[[PlanProgress], None]]:
         """A bar (or lines) for planning: yields what pipeline/plan.py calls as it goes."""
-        bar = Progress(
-            TextColumn("plan"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("sources  {task.fields[text]}"),
-            console=self._console,
-            disable=not self._is_live,
-            transient=True,
-        )
+        bar = self._bar("plan", "sources")
         last = PlanProgress()
 
         def show(progress: PlanProgress) -> None:
@@ -82,15 +74,7 @@ class Display:
     @contextmanager
     def export(self) -> Iterator[Callable[[ExportProgress], None]]:
         """A bar (or lines) for an export: yields what pipeline/export.py calls as it goes."""
-        bar = Progress(
-            TextColumn("export"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("shards  {task.fields[text]}"),
-            console=self._console,
-            disable=not self._is_live,
-            transient=True,
-        )
+        bar = self._bar("export", "shards")
 
         def show(progress: ExportProgress) -> None:
             text = f"{progress.samples_done}/{progress.samples} samples, {progress.bytes_written / 1e6:.1f} MB"
@@ -103,6 +87,18 @@ class Display:
         with bar:
             task = bar.add_task("export", total=None, text="")
             yield show
+
+    def _bar(self, verb: str, things: str) -> Progress:
+        """One bar that counts `things` and is gone when it is done; nothing when this is no terminal."""
+        return Progress(
+            TextColumn(verb),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn(f"{things}  {{task.fields[text]}}"),
+            console=self._console,
+            disable=not self._is_live,
+            transient=True,
+        )
 
     def show(self, event: LegStart | UnitDone | LegEnd) -> None:
         if isinstance(event, LegStart):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from corpus.differences import differences
 from corpus.store import Store
 from pipeline.config import Recipe, plain
 
@@ -79,28 +80,17 @@ def _without_workers(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_difference(run: str, where: str, there: Any, here: Any) -> None:
-    differences = list(_differences(where, there, here))
-    if differences:
+    lines = [f"  {line}" for line in differences(there, here, where)]
+    if lines:
         raise OtherRun(
             "\n".join(
                 [
                     f"{run} was made with another recipe:",
-                    *(f"  {line}" for line in differences),
+                    *lines,
                     "  use the recipe it was made with, or another run folder (--set run=...)",
                 ]
             )
         )
-
-
-def _differences(where: str, there: Any, here: Any) -> list[str]:
-    """One line per key that differs, deepest first seen."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        keys = dict.fromkeys([*there, *here])
-        return [line for key in keys for line in _differences(f"{where}.{key}", there.get(key), here.get(key))]
-    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        pairs = enumerate(zip(there, here, strict=True))
-        return [line for at, (old, new) in pairs for line in _differences(f"{where}.{at}", old, new)]
-    return [] if there == here else [f"{where}: the run has {json.dumps(there)}, this recipe {json.dumps(here)}"]
 
 
 def _to_bytes(value: Any) -> bytes:

@@ -41,7 +41,7 @@ def select(
     """
     store = open_store(run)
     read_record(store)
-    started = _legs_in_order(legs_of(store))
+    started = list(legs_of(store))
     legs = [leg for leg in started if leg == started[0] or only_legs is None or leg in only_legs]
     committed = [leg for leg in legs if units.done_units(store, leg, root=leg == legs[0])]
     if not committed:
@@ -86,17 +86,3 @@ def _cards(legs: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         card = json.loads(file.read_text(encoding="utf-8"))
         if {"model_id", "weights_sha256", "preset_thresholds"} <= card.keys():
             yield card
-
-
-def _legs_in_order(legs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Each leg behind the one it starts from; the root leg first."""
-    ordered: list[str] = []
-    left = dict(legs)
-    while left:
-        ready = [leg for leg, about in left.items() if about.get("after") in (None, *ordered)]
-        if not ready:
-            break  # their root has not started here
-        ordered += ready
-        for leg in ready:
-            del left[leg]
-    return ordered

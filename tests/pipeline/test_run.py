@@ -141,7 +141,7 @@ def test_another_recipe_or_plan_is_refused_and_what_differs_is_said(tmp_path):
     store = planned(tmp_path)
     events(store, one, "fetch")
     changed = one.model_copy(update={"plan": one.plan.model_copy(update={"gap_min_s": 2.0})})
-    with pytest.raises(OtherRun, match=r"plan\.gap_min_s: the run has 1\.0, this recipe 2\.0"):
+    with pytest.raises(OtherRun, match=r"plan\.gap_min_s: there 1\.0, asked 2\.0"):
         start_run(changed)
     longer = recipe(tmp_path, [{"use": f"{HERE}:Trial", "sleep_s": 0.5}])
     with pytest.raises(OtherRun, match=r"legs\.fetch\.stages"):
