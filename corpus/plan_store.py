@@ -1,16 +1,20 @@
 """The plan on disk: parts, each with its source entries, its planned clips and its sources' outcomes.
 
     plan/inputs/<part>.parquet    what was listed: written first
+    plan/pending/<part>-<12 hex>.parquet    one planner's sources, named by the hash of that planner's clips
     plan/units/<part>.parquet     the planned clips, one row group per unit, so that a unit is read alone
     plan/sources/<part>.parquet   one row per source; written last: its presence says that the part is planned
 
-A part never changes once it is planned; a plan grows by new parts. Bytes are deterministic.
+A part never changes once it is planned; a plan grows by new parts. Bytes are deterministic. Two planners of one part,
+or one that was killed between two files, may have been told different things by a site: whoever puts the sources
+in place takes those that belong to the clips that are there (hence `pending`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +25,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.schema import PLAN, SOURCES
-from corpus.store import Store
+from corpus.store import Store, StoreError
+
+#: `<part>-<number>`, five digits or more each: a unit's id becomes a path.
+UNIT_ID = re.compile(r"[0-9]{5,9}-[0-9]{5,9}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ def sources_path(part: str) -> str:
 
 
 def part_of(unit_id: str) -> str:
+    """The part that a unit belongs to. StoreError for what is no unit's id."""
+    if not UNIT_ID.fullmatch(unit_id):
+        raise StoreError(f"not a unit's id: {unit_id!r}; they look like 00000-00003")
     return unit_id.split("-", 1)[0]
 
 
@@ -56,10 +66,42 @@ def write_inputs(store: Store, part: str, entries: pa.Table) -> bool:
 
 
 def write_part(store: Store, part: str, units: pa.Table, sources: pa.Table) -> bool:
-    """Put a planned part in place: clips first, then sources (the done mark); False when it was planned already."""
-    units, sources = units.cast(PLAN), sources.cast(SOURCES)
-    store.put_if_absent(units_path(part), _one_group_per_unit(units))
-    return store.put_if_absent(sources_path(part), parquet_bytes(sources))
+    """Put a planned part in place: clips first, then sources (the done mark); False when it was planned already.
+
+    If another planner's clips are there, its sources are put beside them, not these.
+    """
+    clips, listed = _one_group_per_unit(units.cast(PLAN)), parquet_bytes(sources.cast(SOURCES))
+    if store.exists(sources_path(part)):
+        return False
+    store.put_if_absent(_pending_path(part, clips), listed)
+    store.put_if_absent(units_path(part), clips)
+    won = _finish_part(store, part, clips, listed)
+    for path in pending(store, part):
+        store.delete(path)
+    return won
+
+
+def _finish_part(store: Store, part: str, clips: bytes, listed: bytes) -> bool:
+    there = store.read(units_path(part))
+    if there == clips:
+        return store.put_if_absent(sources_path(part), listed)
+    try:
+        return store.put_if_absent(sources_path(part), store.read(_pending_path(part, there)))
+    except FileNotFoundError:
+        if store.exists(sources_path(part)):  # the other planner has finished and tidied up
+            return False
+    # Clips whose sources nobody has: the done mark was taken away by hand. Nothing was made from them, or it is refused.
+    store.replace(units_path(part), clips)
+    return store.put_if_absent(sources_path(part), listed)
+
+
+def pending(store: Store, part: str = "") -> list[str]:
+    """What planners have put aside for a part (or all parts); of no use once the part is planned."""
+    return [path for path in store.list("plan/pending") if PurePosixPath(path).name.startswith(part)]
+
+
+def _pending_path(part: str, clips: bytes) -> str:
+    return f"plan/pending/{part}-{hashlib.sha256(clips).hexdigest()[:12]}.parquet"
 
 
 def parts(store: Store) -> list[str]:
@@ -127,7 +169,7 @@ def _groups(root: str, part: str) -> tuple[dict[str, int], pq.FileMetaData]:
 
 def _one_group_per_unit(units: pa.Table) -> bytes:
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, PLAN, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, PLAN, compression="zstd", write_page_checksum=True) as writer:
         at = 0
         for length in _run_lengths(units.column("unit_id").to_pylist()):
             writer.write_table(units.slice(at, length), row_group_size=length)
@@ -146,10 +188,15 @@ def _run_lengths(values: list[str]) -> list[int]:
 
 
 def parquet_bytes(table: pa.Table, row_group_size: int = 131_072) -> bytes:
-    """A table as Parquet, the same bytes for the same rows."""
+    """A table as Parquet, the same bytes for the same rows; each page has a checksum, which `verify` looks at."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_size)
+    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_size, write_page_checksum=True)
     return sink.getvalue()
+
+
+def whole_table(data: bytes) -> pa.Table:
+    """A Parquet file's rows, every page compared with its checksum. OSError or ArrowInvalid on damage."""
+    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
 
 
 def _stems(store: Store, prefix: str) -> list[str]:

@@ -5,11 +5,13 @@
 
 Everything is written whole or not at all. On a disk: a temporary file (`.tmp-*`, ignored by every reader), fsync,
 then `link` (put if absent: EEXIST says who was first) or `rename` (replace), then fsync of the folder. On an object
-store: an exclusive create where the filesystem has one, else a check before the write.
+store, which takes whole objects only: an exclusive create where its client has one, else a check before the write.
 """
 
 from __future__ import annotations
 
+import errno
+import inspect
 import os
 import secrets
 from collections.abc import Iterator
@@ -24,6 +26,12 @@ TEMPORARY = ".tmp-"
 #: Paths relative to the store; a name of its own because the class below has a method called `list`.
 Paths = list[str]
 
+#: What `link` says where a file system has no hard links.
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+
+#: URLs that mean this machine's disk.
+_LOCAL = ("file://", "local://")
+
 
 class StoreError(Exception):
     """A path that leaves the store, or a store that cannot be written; the message says which."""
@@ -34,7 +42,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root).rstrip("/") or "/"
-        self._is_local = "://" not in self.root or self.root.startswith("file://")
+        self._is_local = "://" not in self.root or self.root.startswith(_LOCAL)
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -48,14 +56,18 @@ class Store:
         """The file on this machine's disk, or None on an object store."""
         if not self._is_local:
             return None
-        base = Path(self.root.removeprefix("file://"))
+        base = Path(self.root.removeprefix(_LOCAL[0]).removeprefix(_LOCAL[1]))
         return base / _checked(path) if path else base
 
     @cached_property
     def _remote(self) -> tuple[Any, str]:
         import fsspec
 
-        fs, base = fsspec.core.url_to_fs(self.root)
+        fs, base = fsspec.core.url_to_fs(self.root, skip_instance_cache=True)
+        # Other machines write here too: a remembered listing would hide what they have committed.
+        if hasattr(fs, "dircache"):
+            fs.dircache.clear()
+            fs.dircache.use_listings_cache = False
         return fs, str(base).rstrip("/")
 
     def fs_and_path(self, path: str) -> tuple[Any, str]:
@@ -130,9 +142,12 @@ class Store:
         if fs.exists(name):
             return False
         try:
-            fs.pipe_file(name, _bytes(data), mode="create")
-        except FileExistsError:
-            return False
+            fs.pipe_file(name, _bytes(data), **_exclusively(fs))
+        except OSError:
+            # A lost race has many names: FileExistsError, EINVAL for a 412, EIO for a 409. What counts is who is there.
+            if fs.exists(name):
+                return False
+            raise
         return True
 
     def replace(self, path: str, data: bytes | Path) -> None:
@@ -147,7 +162,7 @@ class Store:
         target = cast(Path, self.local(path))
         if not replace and target.exists():
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as file:
@@ -193,6 +208,14 @@ def _copy_into(file: BinaryIO, data: bytes | Path) -> None:
             file.write(chunk)
 
 
+def _exclusively(fs: Any) -> dict[str, Any]:
+    """How this filesystem's `pipe_file` is told to write only what is not there; nothing where it cannot be told."""
+    takes = inspect.signature(getattr(fs, "_pipe_file", fs.pipe_file)).parameters
+    if "mode" in takes:
+        return {"mode": "create"}
+    return {"overwrite": False} if "overwrite" in takes else {}
+
+
 def _put_in_place(temporary: Path, target: Path, *, replace: bool) -> bool:
     if replace:
         temporary.replace(target)
@@ -200,14 +223,28 @@ def _put_in_place(temporary: Path, target: Path, *, replace: bool) -> bool:
     try:
         os.link(temporary, target)
     except FileExistsError:
-        return False
-    except OSError:
+        # Over a network the answer to a link that was made may be lost, and the call sent again finds its own work.
+        return temporary.stat().st_nlink == 2
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         # A file system without hard links (some network and FUSE ones): look, then rename. Two writers of one unit
         # write the same bytes, so the one that comes second changes nothing.
         if target.exists():
             return False
         temporary.replace(target)
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each known to the disk before anything is put in it."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ class Member:
 
 
 def pack(members: Iterable[tuple[str, bytes]]) -> tuple[bytes, list[Member]]:
-    """The tar's bytes (ustar, 512-byte blocks, closed by two zero blocks) and where each member lies."""
+    """The tar's bytes (ustar, pax for a long name; closed by two zero blocks) and where each member lies."""
     sink = io.BytesIO()
     placed = []
     for name, data in members:

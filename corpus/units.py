@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.plan_store import parquet_bytes, part_of
+from corpus.plan_store import UNIT_ID, parquet_bytes, part_of
 from corpus.schema import AUDIO, OUTCOME, OUTCOMES, PLAN, PLAN_ONLY, TRANSIENT
-from corpus.store import Store
+from corpus.store import Store, StoreError
 from corpus.tar import pack
 
 #: Members nearer than this are read in one go.
@@ -67,6 +67,8 @@ def root_path(unit_id: str) -> str:
 
 
 def columns_path(leg: str, unit_id: str) -> str:
+    if not SAFE_NAME.fullmatch(leg):
+        raise StoreError(f"not a leg's name: {leg!r}; use letters, digits, _ and -")
     return f"corpus/columns/{leg}/{part_of(unit_id)}/{unit_id}.parquet"
 
 
@@ -85,9 +87,13 @@ def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMet
     path = root_path(unit_id)
     if store.exists(path):
         return CommitResult(unit_id, path, committed=False)
-    if tar is not None:
-        store.put_if_absent(rows.column("tar")[_first_valid(rows.column("tar"))].as_py(), tar)
-    return CommitResult(unit_id, path, store.put_if_absent(path, _bytes(_on_disk(rows), meta)))
+    tar_at = None if tar is None else rows.column("tar")[_first_valid(rows.column("tar"))].as_py()
+    if tar_at is not None:
+        store.put_if_absent(tar_at, tar)
+    committed = store.put_if_absent(path, _bytes(_on_disk(rows), meta))
+    if committed and tar_at is not None and not store.exists(tar_at):
+        store.put_if_absent(tar_at, tar)  # a `verify --sweep` took it for an orphan just before the unit named it
+    return CommitResult(unit_id, path, committed)
 
 
 def commit_columns(
@@ -96,17 +102,24 @@ def commit_columns(
     """Commit a later leg's columns for a unit: keys, outcome columns and `adds`, for all rows."""
     unit_id = _check_rows(root_unit, rows)
     rows = _live_becomes_ok(rows)
-    names = [*_KEYS, *OUTCOME.names, *(name for name in adds.names if name not in TRANSIENT.names)]
-    for typed in adds:
-        if typed.name not in rows.column_names and typed.name in names:
-            rows = rows.append_column(typed, pa.nulls(rows.num_rows, typed.type))
+    kept = {typed.name: typed for typed in [*OUTCOME, *adds] if typed.name not in (*TRANSIENT.names, *_KEYS)}
+    arrays = [rows.column(name) for name in _KEYS]
+    for typed in kept.values():
+        has = typed.name in rows.column_names
+        arrays.append(rows.column(typed.name).cast(typed.type) if has else pa.nulls(rows.num_rows, typed.type))
+    on_disk = pa.table(arrays, schema=pa.schema([*(PLAN.field(name) for name in _KEYS), *kept.values()]))
     path = columns_path(leg, unit_id)
-    return CommitResult(unit_id, path, store.put_if_absent(path, _bytes(rows.select(names), meta)))
+    return CommitResult(unit_id, path, store.put_if_absent(path, _bytes(on_disk, meta)))
 
 
 def _check_rows(planned: pa.Table, rows: pa.Table) -> str:
     """The unit's id, if `rows` are exactly its planned clips in planned order, each with a sound outcome."""
     unit_id = str(planned.column("unit_id")[0].as_py())
+    if not UNIT_ID.fullmatch(unit_id):
+        raise NotThePlannedUnit(f"not a unit's id: {unit_id!r}")
+    missing = [name for name in (*_KEYS, "outcome", "reason") if name not in rows.column_names]
+    if missing:
+        raise NotThePlannedUnit(f"unit {unit_id}: the rows came without {', '.join(missing)}")
     if rows.num_rows != planned.num_rows:
         raise NotThePlannedUnit(f"unit {unit_id}: {planned.num_rows} clips are planned, {rows.num_rows} came")
     for name in _KEYS:
@@ -135,8 +148,8 @@ def _pack_audio(unit_id: str, rows: pa.Table) -> tuple[pa.Table, bytes | None]:
     for clip_id, ok, data, codec in zip(
         rows.column("clip_id").to_pylist(), keep, audio, _values(rows, "codec"), strict=True
     ):
-        wanted = ok and data is not None and data.as_py() is not None
-        members.append((f"{_safe(clip_id)}.{codec or 'flac'}", data.as_py()) if wanted else None)
+        content = data.as_py() if ok and data is not None else None
+        members.append(None if content is None else (f"{_safe(clip_id)}.{_safe(codec or 'flac')}", content))
     present = [member for member in members if member is not None]
     if not present:
         return rows, None
@@ -162,10 +175,10 @@ def _values(rows: pa.Table, name: str) -> list[str | None]:
     return rows.column(name).to_pylist() if name in rows.column_names else [None] * rows.num_rows
 
 
-def _safe(clip_id: str) -> str:
-    if not SAFE_NAME.fullmatch(clip_id):
-        raise NotThePlannedUnit(f"not a clip id: {clip_id!r}")
-    return clip_id
+def _safe(name: str) -> str:
+    if not SAFE_NAME.fullmatch(name):
+        raise NotThePlannedUnit(f"not a clip id or codec that can name a file: {name!r}")
+    return name
 
 
 def _first_valid(column: pa.ChunkedArray) -> int:
@@ -229,7 +242,10 @@ def read_audio(store: Store, tar: str, offset: int, size: int) -> bytes:
 
 
 def read_audios(store: Store, rows: pa.Table) -> list[bytes | None]:
-    """Each row's encoded audio, or None where it has none or cannot be read. Members that lie together: one read."""
+    """Each row's encoded audio, or None where it has none or the tar is gone or cut short.
+
+    Members that lie together are one read. A store that cannot be reached is an error, not a clip without audio.
+    """
     places = rows.select(["tar", "tar_offset", "tar_size"]).to_pylist()
     found: list[bytes | None] = [None] * len(places)
     for tar, indices in _by_tar(places):
@@ -238,7 +254,7 @@ def read_audios(store: Store, rows: pa.Table) -> list[bytes | None]:
             end = max(places[at]["tar_offset"] + places[at]["tar_size"] for at in run)
             try:
                 data = store.read_range(tar, start, end - start)
-            except OSError:
+            except FileNotFoundError:
                 continue
             for at in run:
                 begin = places[at]["tar_offset"] - start

@@ -140,8 +140,6 @@ def _plan_part(store: Store, part: str, askers: _Askers, unit_clips: int, tally:
         clips, sources = part_tables(part, planned, unit_clips)
     except ValueError as error:
         raise PlanError(str(error)) from error
-    # Clips without their sources are what a stopped plan left behind: a site may answer otherwise by now.
-    store.delete(plan_store.units_path(part))
     if not plan_store.write_part(store, part, clips, sources):
         raise PlanError(f"part {part} has just been planned by another `plan` of this run: wait for it")
     log.info("part %s: %d sources, %d clips", part, len(entries), clips.num_rows)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 from corpus.store import Store
@@ -31,7 +32,7 @@ class RunLog:
     def unit(self, event: UnitDone) -> None:
         """A line for a unit, flushed at once: it is what a post-mortem reads."""
         record = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "time": datetime.now().astimezone().isoformat(timespec="milliseconds"),
             "leg": event.leg,
             "unit": event.unit_id,
             "clips": event.clips,

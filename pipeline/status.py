@@ -10,6 +10,7 @@ from typing import Any
 from corpus.counts import Counts, count_outcomes
 from corpus.schema import OUTCOMES
 from corpus.store import Store
+from pipeline.rates import LegRate, leg_rates
 from pipeline.runfolder import legs_of
 
 
@@ -21,6 +22,7 @@ class Status:
     counts: Counts
     views: Mapping[str, Mapping[str, Any]]
     exports: Mapping[str, Mapping[str, Any]]
+    rates: Mapping[str, LegRate]
 
     @property
     def planned(self) -> int:
@@ -55,6 +57,7 @@ class Status:
                     **{outcome: leg.total(outcome) for outcome in OUTCOMES},
                     "reasons": _reasons(leg.outcomes),
                     "ok_hours": round(leg.ok_audio_ms / 3_600_000, 4),
+                    "rate": self.rates[leg.leg].as_json() if leg.leg in self.rates else None,
                 }
                 for leg in counts.legs
             },
@@ -89,10 +92,19 @@ class Status:
             sums = " + ".join(f"{leg.total(outcome)} {outcome}" for outcome in OUTCOMES)
             left = self.counts.units - leg.units_done
             pending = f"; {left} of {self.counts.units} units to do" if left else ""
-            lines.append(f"leg {leg.leg}: {leg.clips_done} clips = {sums}{pending}")
+            lines.append(f"leg {leg.leg}: {leg.clips_done} clips = {sums}{pending}{self._rate_text(leg.leg)}")
             reasons = [(name, count) for name, count in leg.outcomes.items() if "/" in name]
             lines += [f"  {name:<28} {count:>8}" for name, count in sorted(reasons, key=lambda item: -item[1])]
         return lines
+
+    def _rate_text(self, leg: str) -> str:
+        """How fast the last start of the leg went; nothing when its log is too short to tell."""
+        rate = self.rates.get(leg)
+        if rate is None or rate.clips_per_s is None:
+            return ""
+        return (
+            f"; {rate.clips_per_s:.1f} clips/s, {rate.audio_ms / 1000 / rate.seconds:.0f} audio-h/h in its last start"
+        )
 
     def funnel_lines(self) -> list[str]:
         """From sources to exported clips: how many are left at each step, as a share of the step before."""
@@ -131,6 +143,7 @@ def run_status(store: Store) -> Status:
         counts=count_outcomes(store, list(legs_of(store))),
         views=_views(store),
         exports=_exports(store),
+        rates=leg_rates(store),
     )
 
 
