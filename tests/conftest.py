@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).parent
+
+# No test asks a model hub for anything, whatever a library would like to look up.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def _load(name: str) -> ModuleType:
