@@ -165,6 +165,7 @@ def export_verb(
     split: str | None,
     seed: int,
     workers: int | None,
+    ray_address: str | None,
 ) -> int:
     from pipeline.engine import stop_ray
     from pipeline.export import export
@@ -185,6 +186,7 @@ def export_verb(
                     split=split_of(split),
                     seed=seed,
                     workers=workers,
+                    ray_address=ray_address,
                     on_progress=progress,
                 )
         except Stopped as stopped:
