@@ -1,22 +1,26 @@
 """Count what became of every source and clip of a run, from the columns alone.
 
 A clip's outcome is the last leg's word on it: a clip that `fetch` ended never gets another. Clips of units that a leg
-has not committed are pending there. Only three columns of each unit file are read.
+has not committed are pending there. Four columns are read: of the leg's compacted files, and of the unit files that
+are in none of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus import plan_store, units
+from corpus import compact, plan_store, units
 from corpus.store import Store
+
+_COLUMNS = ["clip_id", "unit_id", "outcome", "reason"]
 
 
 @dataclass
@@ -82,24 +86,41 @@ def _tally(rows: pa.Table) -> Counter[str]:
 def _count_leg(store: Store, leg: str, planned: set[str], *, root: bool) -> LegCounts:
     done = sorted(units.done_units(store, leg, root=root) & planned)
     result = LegCounts(leg=leg, units_done=len(done))
+    counted: set[str] = set()
+
+    def add(outcomes: Counter[str], rows: int, audio_ms: int) -> None:
+        result.outcomes.update(outcomes)
+        result.clips_done += rows
+        result.ok_audio_ms += audio_ms
+
+    for rows in _compacted_rows(store, leg):
+        counted.update(pc.unique(rows.column("unit_id")).to_pylist())
+        add(*_sums(rows.filter(pc.is_in(rows.column("unit_id"), value_set=pa.array(done, pa.string())))))
 
     def read(unit_id: str) -> tuple[Counter[str], int, int]:
-        path = units.root_path(unit_id) if root else units.columns_path(leg, unit_id)
-        with store.open(path) as file:
-            rows = pq.ParquetFile(file).read(columns=["clip_id", "outcome", "reason"])
-        return _tally(rows), rows.num_rows, _ok_audio_ms(rows)
+        return _sums(units.read_parquet(store, units.unit_path(leg, unit_id, root=root), columns=_COLUMNS))
 
     with ThreadPoolExecutor(8) as pool:
-        for outcomes, rows, audio_ms in pool.map(read, done):
-            result.outcomes.update(outcomes)
-            result.clips_done += rows
-            result.ok_audio_ms += audio_ms
+        for sums in pool.map(read, [unit_id for unit_id in done if unit_id not in counted]):
+            add(*sums)
     result.outcomes = Counter(dict(sorted(result.outcomes.items())))
     return result
+
+
+def _compacted_rows(store: Store, leg: str) -> Iterator[pa.Table]:
+    for file in compact.compacted_files(store, leg):
+        with suppress(FileNotFoundError), store.open(file.path) as opened:  # a compaction may just have replaced it
+            for batch in pq.ParquetFile(opened).iter_batches(compact.ROW_GROUP_ROWS, columns=_COLUMNS):
+                yield pa.Table.from_batches([batch])
+
+
+def _sums(rows: pa.Table) -> tuple[Counter[str], int, int]:
+    return _tally(rows), rows.num_rows, _ok_audio_ms(rows)
 
 
 def _ok_audio_ms(rows: pa.Table) -> int:
     """Planned length of the ok clips: the ids end in `_<start_ms>_<end_ms>`."""
     ids = rows.column("clip_id").filter(pc.equal(rows.column("outcome"), "ok"))
-    spans = (clip_id.rsplit("_", 2) for clip_id in ids.to_pylist())
-    return sum(int(end) - int(start) for _, start, end in spans)
+    spans = pc.extract_regex(ids, r"_(?P<start>[0-9]+)_(?P<end>[0-9]+)$")
+    start, end = (pc.cast(pc.struct_field(spans, name), pa.int64()) for name in ("start", "end"))
+    return int(pc.sum(pc.subtract(end, start)).as_py() or 0)

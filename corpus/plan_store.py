@@ -90,7 +90,7 @@ def _finish_part(store: Store, part: str, clips: bytes, listed: bytes) -> bool:
     except FileNotFoundError:
         if store.exists(sources_path(part)):  # the other planner has finished and tidied up
             return False
-    # Clips whose sources nobody has: the done mark was taken away by hand. Nothing was made from them, or it is refused.
+    # Clips whose sources nobody has: the done mark was taken away by hand. Units made from them would be refused.
     store.replace(units_path(part), clips)
     return store.put_if_absent(sources_path(part), listed)
 
@@ -153,6 +153,11 @@ def read_sources(store: Store) -> pa.Table:
 def read_inputs(store: Store, part: str) -> pa.Table:
     """A part's source entries, as listed."""
     return pq.read_table(pa.BufferReader(store.read(inputs_path(part))))
+
+
+def forget() -> None:
+    """Drop what this process remembers of plan parts. Only for who changes a plan by hand."""
+    _groups.cache_clear()
 
 
 @lru_cache(maxsize=256)

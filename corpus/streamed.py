@@ -28,10 +28,13 @@ class Placed:
     sha256: str
 
 
-def write_whole(store: Store, path: str, write: Callable[[BinaryIO], None]) -> Placed:
+def write_whole(
+    store: Store, path: str, write: Callable[[BinaryIO], None], *, named: Callable[[Placed], str] | None = None
+) -> Placed:
     """Let `write` fill a temporary file, then put it in place, over what may be there.
 
-    On a disk the temporary file lies beside the target (nothing is written elsewhere) and is renamed.
+    On a disk the temporary file lies beside the target (nothing is written elsewhere) and is renamed. A file that is
+    `named` by what is in it goes to that path, in the same folder as `path`.
     """
     target = store.local(path)
     with _scratch(target) as scratch:
@@ -40,11 +43,14 @@ def write_whole(store: Store, path: str, write: Callable[[BinaryIO], None]) -> P
             write(cast(BinaryIO, hashing))
             file.flush()
             os.fsync(file.fileno())
+        placed = Placed(hashing.size, hashing.sha256.hexdigest())
+        path = named(placed) if named else path
+        target = store.local(path)
         if target is None:
             store.replace(path, scratch)
         else:
             scratch.replace(target)
-    return Placed(hashing.size, hashing.sha256.hexdigest())
+    return placed
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,6 +73,11 @@ def columns_path(leg: str, unit_id: str) -> str:
     return f"corpus/columns/{leg}/{part_of(unit_id)}/{unit_id}.parquet"
 
 
+def unit_path(leg: str, unit_id: str, *, root: bool) -> str:
+    """A leg's Parquet of a unit."""
+    return root_path(unit_id) if root else columns_path(leg, unit_id)
+
+
 def tar_path(unit_id: str, sha256: str) -> str:
     return f"corpus/audio/{part_of(unit_id)}/{unit_id}-{sha256[:12]}.tar"
 
@@ -87,11 +93,12 @@ def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMet
     path = root_path(unit_id)
     if store.exists(path):
         return CommitResult(unit_id, path, committed=False)
-    tar_at = None if tar is None else rows.column("tar")[_first_valid(rows.column("tar"))].as_py()
-    if tar_at is not None:
-        store.put_if_absent(tar_at, tar)
+    if tar is None:
+        return CommitResult(unit_id, path, store.put_if_absent(path, _bytes(_on_disk(rows), meta)))
+    tar_at = rows.column("tar")[_first_valid(rows.column("tar"))].as_py()
+    store.put_if_absent(tar_at, tar)
     committed = store.put_if_absent(path, _bytes(_on_disk(rows), meta))
-    if committed and tar_at is not None and not store.exists(tar_at):
+    if committed and not store.exists(tar_at):
         store.put_if_absent(tar_at, tar)  # a `verify --sweep` took it for an orphan just before the unit named it
     return CommitResult(unit_id, path, committed)
 
@@ -216,12 +223,12 @@ def done_units(store: Store, leg: str, *, root: bool) -> set[str]:
 
 def read_root_unit(store: Store, unit_id: str) -> pa.Table:
     """Every row of a committed unit, as the root leg left it."""
-    return _read(store, root_path(unit_id))
+    return read_parquet(store, root_path(unit_id))
 
 
 def read_columns_unit(store: Store, leg: str, unit_id: str) -> pa.Table:
     """What a later leg added to a unit: keys, outcomes, columns."""
-    return _read(store, columns_path(leg, unit_id))
+    return read_parquet(store, columns_path(leg, unit_id))
 
 
 def read_meta(store: Store, path: str) -> dict[str, str]:
@@ -231,9 +238,24 @@ def read_meta(store: Store, path: str) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"autorecap.")}
 
 
-def _read(store: Store, path: str) -> pa.Table:
+def read_parquet(store: Store, path: str, columns: list[str] | None = None) -> pa.Table:
+    """A unit's Parquet, or some columns of it. FileNotFoundError when it is not there, OSError when it is damaged."""
     with store.open(path) as file:
-        return pq.ParquetFile(file).read()
+        return _parquet(path, file, columns)
+
+
+def table_of(path: str, data: bytes) -> pa.Table:
+    """The rows of a unit's Parquet whose bytes are at hand; `path` is for the error's text."""
+    return _parquet(path, pa.BufferReader(data), None)
+
+
+def _parquet(path: str, source: Any, columns: list[str] | None) -> pa.Table:
+    try:
+        return pq.ParquetFile(source).read(columns=columns)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise OSError(
+            f"{path} cannot be read ({error}); autorecap verify says what is damaged and what to do"
+        ) from error
 
 
 def read_audio(store: Store, tar: str, offset: int, size: int) -> bytes:

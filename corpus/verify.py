@@ -3,62 +3,274 @@
     report = verify_corpus(store, ["fetch", "models"], decode=True)
 
 With `sweep`, what killed writers left behind (temporary files, tars that no unit names) is deleted; without, it is
-counted. It is never an error: no reader looks at it.
+counted. It is never an error: no reader looks at it. A tar is swept only when it is known that no unit names it: the
+audio of a unit that cannot be read is kept, it may be all that is left of a source.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import BinaryIO, TypeVar
 
-import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus import plan_store, units
+from corpus import compact, plan_store, units
+from corpus.plan_store import UnitInfo
 from corpus.report import Check, Report
-from corpus.schema import OUTCOMES
+from corpus.schema import OUTCOMES, PLAN, SOURCES
 from corpus.store import Store
+from corpus.verify_unit import UnitFindings, look_at_unit
 
+Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 #: A report names so many faults of one kind; the rest are counted.
 FAULTS_SHOWN = 5
 
+#: The tar of a unit, as commits name it.
+_TAR_NAME = re.compile(r"([0-9]+-[0-9]+)-[0-9a-f]{12}\.tar")
+
+#: Units whose findings are kept while the first of them is waited for.
+_AHEAD = 64
+
+
+@dataclass
+class _Plan:
+    """The plan, as far as it can be read."""
+
+    units: dict[str, UnitInfo] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)  # part -> hash of its clips
+    sources: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Leg:
+    """What was found in one leg."""
+
+    name: str
+    root: bool
+    read: set[str] = field(default_factory=set)  # units whose Parquet is sound
+    sha256: dict[str, str] = field(default_factory=dict)  # unit -> hash of its Parquet
+    faults: list[str] = field(default_factory=list)
+    tar_faults: list[str] = field(default_factory=list)
+    tars: set[str] = field(default_factory=set)
+    clips_with_audio: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+
 
 def verify_corpus(store: Store, legs: Sequence[str], *, decode: bool = False, sweep: bool = False) -> Report:
     """Check a run folder whose legs (root leg first) have committed what they have. See the module's text."""
-    planned = {info.unit_id: info for info in plan_store.iter_units(store)}
-    checks = [_plan_check(store, planned)]
-    named_tars: set[str] = set()
-    for at, leg in enumerate(legs):
-        root = at == 0
-        done = sorted(units.done_units(store, leg, root=root))
-        strangers = [unit_id for unit_id in done if unit_id not in planned]
-        checks.append(_listed(f"{leg}: units are planned ones", strangers, f"{len(done)} of {len(planned)} committed"))
-        known = [unit_id for unit_id in done if unit_id in planned]
-        faults, counts = _units_of(store, leg, known, root=root)
-        checks.append(_listed(f"{leg}: rows are the planned rows, each with an outcome", faults, _sums(counts)))
-        checks.append(_invariant(leg, counts, sum(planned[unit_id].rows for unit_id in known)))
-        if root:
-            tar_faults, named_tars, clips = _tars_of(store, known, decode=decode)
-            said = f"{len(named_tars)} tars, {clips} clips{' decoded' if decode else ''}"
-            checks.append(_listed("audio: tars match their hash, members their rows", tar_faults, said))
-    checks.append(_leftovers(store, named_tars, sweep=sweep))
+    leftovers = _candidates(store)  # listed first: what is committed from here on is no orphan
+    plan = _read_plan(store)
+    clips = sum(info.rows for info in plan.units.values())
+    said = f"{plan.sources} sources, {clips} clips in {len(plan.units)} units"
+    checks = [_listed("plan: sources and clips agree", plan.faults, said)]
+    root: _Leg | None = None
+    for name in legs:
+        leg, leg_checks = _look_at_leg(store, name, plan, root, decode=decode)
+        checks += leg_checks
+        root = root or leg
+    checks.append(_sweep(store, leftovers, root, sweep=sweep))
     return Report(checks)
 
 
-def _plan_check(store: Store, planned: dict[str, plan_store.UnitInfo]) -> Check:
-    sources = plan_store.read_sources(store)
-    clips = sum(sources.column("clips").to_pylist())
-    rows = sum(info.rows for info in planned.values())
-    ok = clips == rows
-    detail = f"{sources.num_rows} sources, {rows} clips in {len(planned)} units"
-    return Check("plan: sources and clips agree", ok, detail if ok else f"{detail}, but the sources name {clips} clips")
+# -- the plan
+
+
+def _read_plan(store: Store) -> _Plan:
+    plan = _Plan()
+    for part in plan_store.planned_parts(store):
+        try:
+            _read_part(store, part, plan)
+        except Exception as error:  # noqa: BLE001  a damaged file may fail in any way, and each must be told
+            plan.faults.append(
+                f"part {part} of the plan cannot be read ({error}); put plan/units/{part}.parquet and "
+                f"plan/sources/{part}.parquet back from a copy"
+            )
+    return plan
+
+
+def _read_part(store: Store, part: str, plan: _Plan) -> None:
+    data = store.read(plan_store.units_path(part))
+    planned = plan_store.whole_table(data).cast(PLAN)
+    sources = plan_store.whole_table(store.read(plan_store.sources_path(part))).cast(SOURCES)
+    plan.sha256[part] = hashlib.sha256(data).hexdigest()
+    plan.sources += sources.num_rows
+    rows = Counter(planned.column("unit_id").to_pylist())
+    plan.units |= {unit_id: UnitInfo(unit_id, part, count, 0) for unit_id, count in rows.items()}
+    named = pc.sum(sources.column("clips")).as_py() or 0
+    if named != planned.num_rows:
+        plan.faults.append(f"part {part}: its sources name {named} clips, {planned.num_rows} are planned")
+    if pc.count_distinct(planned.column("clip_id")).as_py() != planned.num_rows:
+        plan.faults.append(f"part {part}: a clip is planned twice")
+
+
+# -- a leg
+
+
+def _look_at_leg(
+    store: Store, name: str, plan: _Plan, root: _Leg | None, *, decode: bool
+) -> tuple[_Leg, Iterable[Check]]:
+    leg = _Leg(name, root=root is None)
+    done = sorted(units.done_units(store, name, root=leg.root))
+    strangers = [
+        f"{units.unit_path(name, unit_id, root=leg.root)} is not in the plan; move it away"
+        if plan_store.UNIT_ID.fullmatch(unit_id)
+        else f"{unit_id}.parquet of leg {name} is not named like a unit; move it away"
+        for unit_id in done
+        if unit_id not in plan.units
+    ]
+    known = [unit_id for unit_id in done if unit_id in plan.units]
+
+    def look(unit_id: str) -> UnitFindings:
+        return look_at_unit(store, name, unit_id, plan.sha256[plan.units[unit_id].part], root=leg.root, decode=decode)
+
+    for findings in _in_parallel(look, known):
+        _note(leg, findings)
+    if root is not None:
+        leg.faults += [
+            f"{units.columns_path(name, unit_id)} stands alone: leg {root.name} has no such unit; delete it, or put "
+            f"{units.root_path(unit_id)} back"
+            for unit_id in known
+            if unit_id not in root.sha256 and not store.exists(units.root_path(unit_id))
+        ]
+    planned = sum(plan.units[unit_id].rows for unit_id in known)
+    sums = ", ".join(f"{leg.outcomes[outcome]} {outcome}" for outcome in OUTCOMES)
+    checks = [
+        _listed(f"{name}: units are planned ones", strangers, f"{len(done)} of {len(plan.units)} committed"),
+        _listed(f"{name}: rows are the planned rows, each with an outcome", leg.faults, sums),
+        _invariant(leg, planned),
+    ]
+    if leg.root:
+        said = f"{len(leg.tars)} tars, {leg.clips_with_audio} clips{' decoded' if decode else ''}"
+        checks.append(_listed("audio: tars match their hash, members their rows", leg.tar_faults, said))
+    files, faults = _compacted(store, leg)
+    checks.append(_listed(f"{name}: compacted files hold what the units hold", faults, f"{files} files"))
+    return leg, checks
+
+
+def _note(leg: _Leg, findings: UnitFindings) -> None:
+    leg.faults += findings.faults
+    leg.tar_faults += findings.tar_faults
+    leg.outcomes.update(findings.outcomes)
+    leg.tars |= findings.tars
+    leg.clips_with_audio += findings.clips_with_audio
+    if findings.sha256 is not None:
+        leg.sha256[findings.unit_id] = findings.sha256
+    if findings.readable:
+        leg.read.add(findings.unit_id)
+
+
+def _invariant(leg: _Leg, planned: int) -> Check:
+    total = sum(leg.outcomes[outcome] for outcome in OUTCOMES)
+    said = f"{planned} = {' + '.join(str(leg.outcomes[outcome]) for outcome in OUTCOMES)}"
+    if total != planned:
+        said = f"not so: {said}; the checks above name the units"
+    return Check(f"{leg.name}: planned = ok + filtered + merged + failed", total == planned, said)
+
+
+def _compacted(store: Store, leg: _Leg) -> tuple[int, list[str]]:
+    """How many compacted files the leg has, and those that are damaged or older than a unit they hold."""
+    try:
+        files = compact.compacted_files(store, leg.name)
+    except compact.CompactionError as error:
+        return 0, [str(error)]
+
+    def look(file: compact.Compacted) -> list[str]:
+        try:
+            sound = _compacted_is_current(store, file, leg)
+        except Exception:  # noqa: BLE001  a damaged file may fail in any way
+            sound = False
+        return [] if sound else [f"{file.path} is not what the units hold; delete it, it is made again"]
+
+    return len(files), [fault for found in _in_parallel(look, files) for fault in found]
+
+
+def _compacted_is_current(store: Store, file: compact.Compacted, leg: _Leg) -> bool:
+    ids: dict[str, None] = {}
+    rows = 0
+    with store.open(file.path) as opened:
+        if not _sha256_of(opened).startswith(file.sha256):
+            return False
+        opened.seek(0)
+        parquet = pq.ParquetFile(opened)
+        for batch in parquet.iter_batches(columns=["unit_id"]):
+            ids |= dict.fromkeys(pc.unique(batch.column("unit_id")).to_pylist())
+            rows += batch.num_rows
+        stated = compact.content_hash_of(parquet)
+    made_from = [(unit_id, leg.sha256.get(unit_id) or _sha256_now(store, leg, unit_id)) for unit_id in ids]
+    return rows == file.rows and stated == compact.content_sha256(made_from)
+
+
+def _sha256_of(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sha256_now(store: Store, leg: _Leg, unit_id: str) -> str:
+    """Of a unit that was committed while the others were looked at."""
+    return hashlib.sha256(store.read(units.unit_path(leg.name, unit_id, root=leg.root))).hexdigest()
+
+
+# -- leftovers
+
+
+@dataclass
+class _Leftovers:
+    tars: list[str]
+    temporary: list[str]
+    pending: list[str]
+
+
+def _candidates(store: Store) -> _Leftovers:
+    planned = set(plan_store.planned_parts(store))
+    pending = [path for path in plan_store.pending(store) if PurePosixPath(path).name.split("-")[0] in planned]
+    return _Leftovers(store.list("corpus/audio"), store.list("", temporary=True), pending)
+
+
+def _sweep(store: Store, found: _Leftovers, root: _Leg | None, *, sweep: bool) -> Check:
+    orphans = [path for path in found.tars if _is_orphan(store, path, root)]
+    if sweep:
+        for path in orphans:
+            _delete_orphan(store, path)
+        for path in [*found.temporary, *found.pending]:
+            store.delete(path)
+    temporary = len(found.temporary) + len(found.pending)
+    what = f"{len(orphans)} orphan tars, {temporary} temporary files"
+    done = " deleted" if sweep else "; --sweep deletes them when no run is working" if orphans or temporary else ""
+    return Check("leftovers of killed writers", True, what + done)
+
+
+def _is_orphan(store: Store, path: str, root: _Leg | None) -> bool:
+    """Whether it is certain that no unit names this tar."""
+    name = _TAR_NAME.fullmatch(PurePosixPath(path).name)
+    if name is None or (root is not None and path in root.tars):
+        return False
+    was_read = root is not None and name[1] in root.read
+    return was_read or not store.exists(units.root_path(name[1]))
+
+
+def _delete_orphan(store: Store, path: str) -> None:
+    """Delete a tar; put it back if its unit has been committed in this very moment."""
+    unit_id = PurePosixPath(path).name.rsplit("-", 1)[0]
+    was_there = store.exists(units.root_path(unit_id))
+    data = store.read(path)
+    store.delete(path)
+    if not was_there and store.exists(units.root_path(unit_id)):
+        store.put_if_absent(path, data)
+
+
+# -- helpers
 
 
 def _listed(name: str, faults: Sequence[str], fine: str) -> Check:
@@ -69,139 +281,7 @@ def _listed(name: str, faults: Sequence[str], fine: str) -> Check:
     return Check(name, False, f"{shown}{more}")
 
 
-def _sums(counts: Counter[str]) -> str:
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
-
-
-def _invariant(leg: str, counts: Counter[str], planned: int) -> Check:
-    total = sum(counts[outcome] for outcome in OUTCOMES)
-    said = f"{planned} = {' + '.join(str(counts[outcome]) for outcome in OUTCOMES)}"
-    return Check(f"{leg}: planned = ok + filtered + merged + failed", total == planned, said)
-
-
-def _units_of(store: Store, leg: str, unit_ids: Sequence[str], *, root: bool) -> tuple[list[str], Counter[str]]:
-    faults: list[str] = []
-    counts: Counter[str] = Counter()
-
-    def look(unit_id: str) -> tuple[list[str], Counter[str]]:
-        return _unit(store, leg, unit_id, root=root)
-
-    for found, outcomes in _in_parallel(look, unit_ids):
-        faults += found
-        counts.update(outcomes)
-    return faults, counts
-
-
-def _unit(store: Store, leg: str, unit_id: str, *, root: bool) -> tuple[list[str], Counter[str]]:
-    path = units.root_path(unit_id) if root else units.columns_path(leg, unit_id)
-    try:
-        with store.open(path) as file:
-            rows = pq.ParquetFile(file).read(columns=["clip_id", "unit_id", "row", "outcome", "reason"])
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        return [f"{path} cannot be read ({error}); delete it and run again"], Counter()
-    planned = plan_store.read_unit(store, unit_id)
-    faults = []
-    if rows.num_rows != planned.num_rows:
-        faults.append(f"{path} has {rows.num_rows} rows, {planned.num_rows} are planned")
-    elif any(
-        rows.column(name).to_pylist() != planned.column(name).to_pylist() for name in ("clip_id", "unit_id", "row")
-    ):
-        faults.append(f"{path} does not hold the planned clips in planned order")
-    outcomes = Counter(str(outcome) for outcome in rows.column("outcome").to_pylist())
-    if unknown := set(outcomes) - set(OUTCOMES):
-        faults.append(f"{path} has rows whose outcome is {', '.join(sorted(unknown))}")
-    return faults, outcomes
-
-
-def _tars_of(store: Store, unit_ids: Sequence[str], *, decode: bool) -> tuple[list[str], set[str], int]:
-    faults: list[str] = []
-    named: set[str] = set()
-    clips = 0
-
-    def look(unit_id: str) -> tuple[list[str], set[str], int]:
-        return _tars_of_unit(store, unit_id, decode=decode)
-
-    for found, tars, count in _in_parallel(look, unit_ids):
-        faults += found
-        named |= tars
-        clips += count
-    return faults, named, clips
-
-
-def _tars_of_unit(store: Store, unit_id: str, *, decode: bool) -> tuple[list[str], set[str], int]:
-    names = ["clip_id", "outcome", "tar", "tar_member", "tar_offset", "tar_size", "sha256", "num_samples"]
-    try:
-        with store.open(units.root_path(unit_id)) as file:
-            rows = pq.ParquetFile(file).read(columns=names).to_pylist()
-    except (OSError, pa.ArrowInvalid, KeyError):
-        return [], set(), 0  # said already by the check of rows
-    tars = {row["tar"] for row in rows if row["tar"]}
-    silent = [row["clip_id"] for row in rows if row["outcome"] == "ok" and not row["tar"]]
-    faults = [f"clip {clip_id} is ok but has no audio" for clip_id in silent]
-    for tar in sorted(tars):
-        members = [row for row in rows if row["tar"] == tar]
-        faults += _tar(store, tar, members, decode=decode)
-    return faults, tars, len(rows) - sum(row["tar"] is None for row in rows)
-
-
-def _tar(store: Store, path: str, rows: Sequence[dict[str, object]], *, decode: bool) -> list[str]:
-    try:
-        data = store.read(path)
-    except OSError:
-        return [f"{path} is missing; delete its unit's Parquet and run again"]
-    stated = path.rsplit("-", 1)[-1].removesuffix(".tar")
-    if not hashlib.sha256(data).hexdigest().startswith(stated):
-        return [f"{path} does not match its hash; delete it and its unit's Parquet, and run again"]
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        places = {member.name: (member.offset_data, member.size) for member in tar.getmembers()}
-    faults = []
-    if set(places) != {row["tar_member"] for row in rows}:
-        faults.append(f"{path} holds other members than its rows name")
-    for row in rows:
-        faults += _member(path, data, row, places, decode=decode)
-    return faults
-
-
-def _member(
-    path: str, data: bytes, row: dict[str, object], places: dict[str, tuple[int, int]], *, decode: bool
-) -> list[str]:
-    name = str(row["tar_member"])
-    offset, size = row["tar_offset"], row["tar_size"]
-    if places.get(name) != (offset, size):
-        return [f"{path}: {name} does not lie where its row says"]
-    assert isinstance(offset, int)
-    assert isinstance(size, int)
-    member = data[offset : offset + size]
-    if row["sha256"] is not None and hashlib.sha256(member).hexdigest() != row["sha256"]:
-        return [f"{path}: {name} does not match its sha256"]
-    if decode and name.endswith((".flac", ".wav")):
-        return _decodes(path, name, member, row["num_samples"])
-    return []
-
-
-def _decodes(path: str, name: str, member: bytes, num_samples: object) -> list[str]:
-    import soundfile
-
-    try:
-        samples, _ = soundfile.read(io.BytesIO(member), dtype="int16", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        return [f"{path}: {name} does not decode: {error}"]
-    if len(samples) != num_samples:
-        return [f"{path}: {name} decodes to {len(samples)} samples, its row says {num_samples}"]
-    return []
-
-
-def _leftovers(store: Store, named_tars: set[str], *, sweep: bool) -> Check:
-    orphans = [path for path in store.list("corpus/audio") if path not in named_tars]
-    temporary = store.list("", temporary=True)
-    if sweep:
-        for path in [*orphans, *temporary]:
-            store.delete(path)
-    what = f"{len(orphans)} orphan tars, {len(temporary)} temporary files"
-    done = " deleted" if sweep else "; --sweep deletes them when no run is working" if orphans or temporary else ""
-    return Check("leftovers of killed writers", True, what + done)
-
-
-def _in_parallel(look: Callable[[str], Found], unit_ids: Sequence[str]) -> Iterable[Found]:
+def _in_parallel(look: Callable[[Given], Found], items: Sequence[Given]) -> Iterator[Found]:
     with ThreadPoolExecutor(4) as pool:
-        yield from pool.map(look, unit_ids)
+        for at in range(0, len(items), _AHEAD):
+            yield from pool.map(look, items[at : at + _AHEAD])

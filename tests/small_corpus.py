@@ -108,7 +108,9 @@ class SmallCorpus:
         from corpus import plan_store, units
         from corpus.schema import AUDIO, CAPTION, OUTCOME, fields
 
-        meta = units.UnitMeta("fetch", "recipe", plan_store.part_sha256(store, "00000"))
+        plan_sha256 = plan_store.part_sha256(store, "00000")
+        meta = units.UnitMeta("fetch", "recipe", plan_sha256)
+        models_meta = units.UnitMeta("models", "recipe", plan_sha256)
         planned = plan_store.read_unit(store, unit_id)
         rows = planned
         entries = planned.to_pylist()
@@ -126,7 +128,7 @@ class SmallCorpus:
             values = pa.array([one.get(typed.name) for one in scored], typed.type)
             at = rows.schema.get_field_index(typed.name)
             rows = rows.set_column(at, typed, values) if at >= 0 else rows.append_column(typed, values)
-        units.commit_columns(store, "models", root, rows, adds, units.UnitMeta("models", "recipe", "plan"))
+        units.commit_columns(store, "models", root, rows, adds, models_meta)
 
     def _fetched(self, entry: dict[str, Any]) -> dict[str, Any]:
         """What the root leg adds: tones with noise, a failed clip in each source, a short last one in source 0."""
