@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 # build point pip at PyTorch's CPU index first:  make demo PIP_ARGS="--extra-index-url <PyTorch's CPU index>"
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
-PORT ?= 8765
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench kill-test clean-demo

@@ -1,13 +1,13 @@
 """The plan on disk: parts, each with its source entries, its planned clips and its sources' outcomes.
 
     plan/inputs/<part>.parquet    what was listed: written first
-    plan/pending/<part>-<12 hex>.parquet    one planner's sources, named by the hash of that planner's clips
+    plan/sources/.tmp-<part>-<12 hex>       one planner's sources, named by the hash of that planner's clips
     plan/units/<part>.parquet     the planned clips, one row group per unit, so that a unit is read alone
     plan/sources/<part>.parquet   one row per source; written last: its presence says that the part is planned
 
 A part never changes once it is planned; a plan grows by new parts. Bytes are deterministic. Two planners of one part,
 or one that was killed between two files, may have been told different things by a site: whoever puts the sources
-in place takes those that belong to the clips that are there (hence `pending`).
+in place takes those that belong to the clips that are there (hence the `.tmp-` file).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.schema import PLAN, SOURCES
-from corpus.store import Store, StoreError
+from corpus.store import TEMPORARY, Store, StoreError
 
 #: `<part>-<number>`, five digits or more each: a unit's id becomes a path.
 UNIT_ID = re.compile(r"[0-9]{5,9}-[0-9]{5,9}")
@@ -71,13 +71,14 @@ def write_part(store: Store, part: str, units: pa.Table, sources: pa.Table) -> b
     If another planner's clips are there, its sources are put beside them, not these.
     """
     clips, listed = _one_group_per_unit(units.cast(PLAN)), parquet_bytes(sources.cast(SOURCES))
-    if store.exists(sources_path(part)):
-        return False
-    store.put_if_absent(_pending_path(part, clips), listed)
-    store.put_if_absent(units_path(part), clips)
-    won = _finish_part(store, part, clips, listed)
-    for path in pending(store, part):
-        store.delete(path)
+    won = False
+    if not store.exists(sources_path(part)):
+        store.put_if_absent(_pending_path(part, clips), listed)
+        store.put_if_absent(units_path(part), clips)
+        won = _finish_part(store, part, clips, listed)
+    for path in store.list("plan/sources", temporary=True):
+        if PurePosixPath(path).name.startswith(f"{TEMPORARY}{part}-"):
+            store.delete(path)
     return won
 
 
@@ -95,13 +96,8 @@ def _finish_part(store: Store, part: str, clips: bytes, listed: bytes) -> bool:
     return store.put_if_absent(sources_path(part), listed)
 
 
-def pending(store: Store, part: str = "") -> list[str]:
-    """What planners have put aside for a part (or all parts); of no use once the part is planned."""
-    return [path for path in store.list("plan/pending") if PurePosixPath(path).name.startswith(part)]
-
-
 def _pending_path(part: str, clips: bytes) -> str:
-    return f"plan/pending/{part}-{hashlib.sha256(clips).hexdigest()[:12]}.parquet"
+    return f"plan/sources/{TEMPORARY}{part}-{hashlib.sha256(clips).hexdigest()[:12]}"
 
 
 def parts(store: Store) -> list[str]:

@@ -229,13 +229,10 @@ def _sha256_now(store: Store, leg: _Leg, unit_id: str) -> str:
 class _Leftovers:
     tars: list[str]
     temporary: list[str]
-    pending: list[str]
 
 
 def _candidates(store: Store) -> _Leftovers:
-    planned = set(plan_store.planned_parts(store))
-    pending = [path for path in plan_store.pending(store) if PurePosixPath(path).name.split("-")[0] in planned]
-    return _Leftovers(store.list("corpus/audio"), store.list("", temporary=True), pending)
+    return _Leftovers(store.list("corpus/audio"), store.list("", temporary=True))
 
 
 def _sweep(store: Store, found: _Leftovers, root: _Leg | None, *, sweep: bool) -> Check:
@@ -243,11 +240,12 @@ def _sweep(store: Store, found: _Leftovers, root: _Leg | None, *, sweep: bool) -
     if sweep:
         for path in orphans:
             _delete_orphan(store, path)
-        for path in [*found.temporary, *found.pending]:
+        for path in found.temporary:
             store.delete(path)
-    temporary = len(found.temporary) + len(found.pending)
-    what = f"{len(orphans)} orphan tars, {temporary} temporary files"
-    done = " deleted" if sweep else "; --sweep deletes them when no run is working" if orphans or temporary else ""
+    what = f"{len(orphans)} orphan tars, {len(found.temporary)} temporary files"
+    done = (
+        " deleted" if sweep else "; --sweep deletes them when no run is working" if orphans or found.temporary else ""
+    )
     return Check("leftovers of killed writers", True, what + done)
 
 

@@ -71,6 +71,7 @@ def _columns_before(name: str, leg: Leg, known: dict[str, dict[str, pa.DataType]
 def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dict[str, pa.DataType], list[str]]:
     problems = []
     columns = dict(columns)
+    passing: set[str] = set()  # columns that the leg does not commit
     for at, spec in enumerate(leg.stages):
         place = f"legs.{leg_name}.stages.{at} ({spec.use})"
         try:
@@ -89,7 +90,8 @@ def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dic
             if had is not None and had != field.type:
                 problems.append(f"{place}: adds {field.name} as {field.type}, but it is {had} already")
             columns[field.name] = field.type
-    return columns, problems
+        passing.update(getattr(stage, "transient", ()))
+    return {name: type_ for name, type_ in columns.items() if name not in passing}, problems
 
 
 def _assume_added(use: str, columns: dict[str, pa.DataType]) -> None:

@@ -126,7 +126,9 @@ def select(
 @click.option("--shard-mb", type=float, default=256.0, show_default=True, help="Size of one shard in megabytes.")
 @click.option("--split", metavar="T/V/E", help="Shares of train/valid/test by source, e.g. 90/5/5. Default: all train.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle.")
-@click.option("--workers", type=int, help="Shards written at the same time. Default: as many as there are CPUs.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Shards written at the same time. Default: as many as there are CPUs."
+)
 @click.option("--ray-address", help="A cluster's address (auto, ray://host:10001). Default: a local Ray.")
 @speak_plainly
 def export(run: str, view: str, out: str, **options: Any) -> None:

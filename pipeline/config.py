@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class RecipeError(Exception):
@@ -70,6 +70,14 @@ class Plan(Section):
     unit_clips: int = Field(default=128, ge=1, le=100_000)
     sources_per_part: int = Field(default=1000, ge=1, le=1_000_000)
     workers: int = Field(default=8, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _leaves_room_for_clips(self) -> Plan:
+        if self.clip_min_s > self.clip_max_s:
+            raise ValueError(
+                f"clip_min_s ({self.clip_min_s:g}) is above clip_max_s ({self.clip_max_s:g}): no clip fits"
+            )
+        return self
 
 
 class YtDlp(Section):
@@ -256,7 +264,19 @@ def _leg_problems(tree: dict[str, Any], recipe: Recipe | None) -> list[str]:
             legs[str(name)] = Leg.model_validate(body)
         except ValidationError:
             continue  # already listed by the whole recipe's own check
-    return chain_problems(legs) if len(legs) == len(raw) else []
+    return [*chain_problems(legs), *_pool_problems(tree, legs)] if len(legs) == len(raw) else []
+
+
+def _pool_problems(tree: dict[str, Any], legs: dict[str, Leg]) -> list[str]:
+    """A pool that no stage names would be set up by nobody: its keys would do nothing, in silence."""
+    execution = tree.get("execution")
+    pools = execution.get("pools") if isinstance(execution, dict) else None
+    used = sorted({spec.pool for leg in legs.values() for spec in leg.stages})
+    return [
+        f"execution.pools.{name}: no stage runs on a pool of that name; there is {', '.join(used)}"
+        for name in (pools if isinstance(pools, dict) else {})
+        if name not in used
+    ]
 
 
 def plain(value: Any) -> Any:

@@ -52,8 +52,13 @@ def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
 
 
 def _start_local(ray: Any, num_cpus: int | None, quiet: dict[str, Any]) -> None:
-    """Ray's servers listen on every interface of the machine; its token (made in the home folder) keeps others out."""
-    ray.init(num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet)
+    """A Ray of our own ("local"): without the word Ray would join whatever cluster runs here or RAY_ADDRESS names.
+
+    Its servers listen on every interface of the machine; its token (made in the home folder) keeps others out.
+    """
+    ray.init(
+        address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet
+    )
 
 
 @contextmanager

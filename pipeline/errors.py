@@ -5,8 +5,10 @@ from __future__ import annotations
 
 def known_errors() -> tuple[type[Exception], ...]:
     """Every exception class whose message is written for a user."""
+    from corpus.compact import CompactionError
     from corpus.expression import ExpressionError
     from corpus.shardplan import ExportError
+    from corpus.store import StoreError
     from corpus.view_query import ViewError
     from pipeline.config import RecipeError
     from pipeline.plan import PlanError
@@ -23,4 +25,6 @@ def known_errors() -> tuple[type[Exception], ...]:
         ViewError,
         ExpressionError,
         ExportError,
+        CompactionError,
+        StoreError,
     )

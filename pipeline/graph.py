@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import Execution, Pool
-from pipeline.legjob import LegJob, read_unit, run_group
+from pipeline.legjob import LegJob, read_unit_or_say, run_group
 from pipeline.worker import UnitRunner
 
 
@@ -94,7 +94,7 @@ class _Reader:
         self._job, self._unit_id = job, unit_id
 
     def __call__(self) -> list[pa.Table]:
-        return [read_unit(self._job, self._unit_id)]
+        return [read_unit_or_say(self._job, self._unit_id)]
 
 
 @lru_cache(maxsize=8)

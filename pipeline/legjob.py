@@ -20,7 +20,7 @@ import pyarrow as pa
 from corpus import plan_store, units
 from corpus.store import Store
 from pipeline.chain import Link
-from pipeline.worker import UnitRunner, UnitTally, finish_unit, start_unit
+from pipeline.worker import TALLY, UnitRunner, UnitTally, finish_unit, start_unit
 from stages.base import Services
 from stages.cache import MediaCache
 from stages.registry import build_stage
@@ -42,13 +42,12 @@ class LegJob:
     cache_dir: str
     leg: str
     after: str | None
-    after_root: bool  # whether `after` is the leg that commits the audio
+    column_legs: tuple[str, ...]  # legs between the root leg and this one, in order: their columns are read too
     recipe_sha256: str
     groups: tuple[Group, ...]
     ytdlp: str  # JSON
     devices: tuple[str, ...]  # per group
     threads: tuple[int, ...]  # per group
-    log_level: str = "INFO"
 
     @property
     def is_root(self) -> bool:
@@ -95,9 +94,18 @@ def read_unit(job: LegJob, unit_id: str) -> pa.Table:
     if job.is_root:
         return start_unit(plan_store.read_unit(store, unit_id), unit_id)
     unit = units.read_root_unit(store, unit_id)
-    if not job.after_root:
-        unit = _beside(unit, units.read_columns_unit(store, job.after or "", unit_id))
+    for leg in job.column_legs:
+        unit = _beside(unit, units.read_columns_unit(store, leg, unit_id))
     return start_unit(unit, unit_id)
+
+
+def read_unit_or_say(job: LegJob, unit_id: str) -> pa.Table:
+    """The unit; where it cannot be read, one row that says so to the driver (Ray would drop the block in silence)."""
+    try:
+        return read_unit(job, unit_id)
+    except Exception as error:  # noqa: BLE001  a damaged file concerns this unit; the driver judges
+        tally = UnitTally(unit_id, error=f"read, unit {unit_id}: {type(error).__name__}: {error}")
+        return pa.table({TALLY: [tally.to_json()]})
 
 
 def _beside(unit: pa.Table, columns: pa.Table) -> pa.Table:

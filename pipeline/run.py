@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -179,14 +180,23 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
         cache_dir=str(cache_dir(store, recipe)),
         leg=leg,
         after=definition.after,
-        after_root=definition.after is not None and recipe.legs[definition.after].after is None,
+        column_legs=_column_legs(recipe, leg),
         recipe_sha256=recipe_sha256,
         groups=groups,
         ytdlp=json.dumps(ytdlp_options(recipe)),
         devices=tuple(_device(recipe, group.pool) for group in groups),
         threads=tuple(recipe.pool(group.pool).threads if group.pool else 1 for group in groups),
-        log_level=recipe.execution.log_level,
     )
+
+
+def _column_legs(recipe: Recipe, leg: str) -> tuple[str, ...]:
+    """The legs that lie between the root leg and this one, in the order they ran."""
+    between: list[str] = []
+    before = recipe.legs[leg].after
+    while before is not None and recipe.legs[before].after is not None:
+        between.insert(0, before)
+        before = recipe.legs[before].after
+    return tuple(between)
 
 
 def _device(recipe: Recipe, pool: str | None) -> str:
@@ -211,7 +221,12 @@ def cache_dir(store: Store, recipe: Recipe) -> Path:
     import hashlib
     import tempfile
 
-    return Path(tempfile.gettempdir()) / "autorecap" / hashlib.sha256(str(store.root).encode()).hexdigest()[:16]
+    # Named after the user: what somebody else has put below a shared temporary folder is not to be trusted.
+    return (
+        Path(tempfile.gettempdir())
+        / f"autorecap-{os.getuid()}"
+        / hashlib.sha256(str(store.root).encode()).hexdigest()[:16]
+    )
 
 
 def ytdlp_options(recipe: Recipe) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from corpus import units
 from corpus.differences import differences
 from corpus.store import Store
 from pipeline.config import Recipe, plain
@@ -54,11 +55,17 @@ def read_record(store: Store) -> dict[str, Any]:
 
 
 def start_leg(store: Store, recipe: Recipe, leg: str) -> str:
-    """Record a leg's definition on its first start and return its hash; OtherRun when it was another one."""
+    """Record a leg's definition and return its hash; OtherRun when units were committed by another one.
+
+    Until the first commit it may be mended: a model's mistyped name must not cost the run folder.
+    """
     path = f"corpus/legs/{leg}.json"
     definition = plain(recipe.legs[leg])
     store.put_if_absent(path, _to_bytes(definition))
     there = json.loads(store.read(path))
+    if there != definition and not units.done_units(store, leg, root=recipe.legs[leg].after is None):
+        store.replace(path, _to_bytes(definition))
+        there = definition
     _refuse_difference(str(store.root), f"legs.{leg}", there, definition)
     return hashlib.sha256(_to_bytes(definition)).hexdigest()
 

@@ -208,6 +208,7 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
     (r"premieres in|will begin in|live event|not yet live|is offline|recording is not available", "live"),
     (r"video (?:is |has been )?(?:unavailable|removed|deleted)|no longer available|does not exist", "gone"),
     (r"account .{0,60}(?:terminated|closed)|has been (?:removed|deleted)|video not found", "gone"),
+    (r"ffmpeg could not be found", "unsupported"),
     (r"unsupported url|is not a valid url|file:// urls are disabled|no suitable extractor", "unsupported"),
     (r"did not get any data blocks", "empty_file"),
     (r"file is larger than max-filesize", "too_large"),
@@ -217,12 +218,16 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
 )
 
 
+#: Where the message counts bytes or seconds, which differ from one try to the next: a row must not.
+_SAID_ALIKE = {"truncated": "the body was shorter than announced", "timeout": "no answer in time"}
+
+
 def _by_text(text: str) -> Fault | None:
     if status := re.search(r"HTTP Error (\d{3})\b", text):
         return from_status(int(status.group(1)))
     for pattern, reason in _SAYINGS:
         if re.search(pattern, text, re.IGNORECASE):
-            return Fault(reason, sentence(text))
+            return Fault(reason, _SAID_ALIKE.get(reason) or sentence(text))
     return None
 
 

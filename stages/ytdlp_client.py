@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,6 +175,7 @@ class YtdlpClient:
         from yt_dlp.downloader import get_suitable_downloader
         from yt_dlp.downloader.external import ExternalFD
 
+        _hide_ffmpeg()
         wanted = dict(info)
         downloader_class = get_suitable_downloader(wanted, self._ydl.params)
         if downloader_class is None or issubclass(downloader_class, ExternalFD):
@@ -284,6 +286,17 @@ def _faults() -> Iterator[None]:
 
 def _raise_first(error: BaseException, *_: Any, **__: Any) -> None:
     raise error
+
+
+def _hide_ffmpeg() -> None:
+    """yt-dlp's own HLS downloader hands what it does not know to an ffmpeg program where a machine has one.
+
+    Strangers' playlists are not to be run through it, and no clip may depend on what is installed. yt-dlp keeps the
+    program's place per thread, hence before each download.
+    """
+    from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
+
+    FFmpegPostProcessor._ffmpeg_location.set(os.devnull + "/no-ffmpeg")
 
 
 def _params(options: YtdlpOptions) -> dict[str, Any]:

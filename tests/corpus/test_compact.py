@@ -1,6 +1,9 @@
+import tempfile
+
 import pyarrow as pa
 import pytest
 
+from benchmarks.synthetic import write_plan
 from corpus import compact, units
 from corpus.counts import count_outcomes
 
@@ -69,3 +72,75 @@ def test_counts_add_up(store):
     last = counts.last
     assert last.total("ok") + last.total("filtered") + last.total("merged") + last.total("failed") == 48
     assert counts.legs[0].ok_audio_ms == counts.legs[0].total("ok") * 500
+
+
+def test_what_a_killed_compaction_left_is_not_read_twice(store):
+    path = store.list("corpus/compacted/fetch")[0]
+    whole = store.read(path)
+    unit = store.list("corpus/units")[0]
+    data = store.read(unit)
+    store.delete(unit)
+    compact.compact(store, "fetch", root=True)
+    store.replace(path, whole)  # the fuller file is in place, the older one not deleted yet
+    assert read(store, ["fetch"], ["clip_id"]).num_rows == 48
+    store.put_if_absent(unit, data)
+    assert compact.compact(store, "fetch", root=True) == [path]
+    assert store.list("corpus/compacted/fetch") == [path]
+
+
+def test_a_plan_that_grew_hides_nothing_of_a_leg_that_was_not_compacted_since(store):
+    write_plan(store, 1, 3, part="00001")
+    compact.compact(store, "fetch", root=True)
+    assert read(store, ["fetch", "models"], ["clip_id", "caption"]).num_rows == 48
+
+
+def test_two_later_legs_that_lack_different_units_of_the_same_size(store):
+    for path in store.list("corpus/columns/models"):
+        store.put_if_absent(path.replace("/models/", "/other/"), store.read(path))
+    first, second = store.list("corpus/columns/models")[:2]
+    store.delete(first)
+    store.delete(second.replace("/models/", "/other/"))
+    for leg in ("models", "other"):
+        compact.compact(store, leg, root=False)
+    table = read(store, ["fetch", "models", "other"], ["clip_id", "unit_id", "caption"])
+    assert sorted(set(table.column("unit_id").to_pylist())) == ["00000-00002", "00000-00003"]
+
+
+def test_files_that_overlap_are_refused(store):
+    path = store.list("corpus/compacted/fetch")[0]
+    store.replace(path.replace("00000-00000_", "00000-00001_"), store.read(path))
+    with pytest.raises(compact.CompactionError, match="delete corpus/compacted"):
+        read(store, ["fetch"], ["clip_id"])
+
+
+def test_compaction_writes_beside_the_run_and_leaves_nothing_else(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for path in store.list("corpus/compacted"):
+        store.delete(path)
+    compact.compact(store, "fetch", root=True)
+    assert store.list(temporary=True) == []
+
+
+def test_the_same_units_are_the_same_compacted_bytes(store, small_corpus, tmp_path):
+    other = small_corpus(sources=8, unit_sources=2).make(tmp_path / "other")
+    assert other.list("corpus/compacted") == store.list("corpus/compacted")  # names carry the hash
+
+
+def test_counts_are_the_same_compacted_or_not_or_half(store):
+    compacted = count_outcomes(store, ["fetch", "models"])
+    last = store.list("corpus/units")[-1]
+    data = store.read(last)
+    store.delete(last)
+    compact.compact(store, "fetch", root=True)
+    store.put_if_absent(last, data)
+    half = count_outcomes(store, ["fetch", "models"])
+    for path in store.list("corpus/compacted"):
+        store.delete(path)
+    assert compacted == half == count_outcomes(store, ["fetch", "models"])
+
+
+def test_counts_of_a_unit_that_was_taken_away_are_not_in_the_sum(store):
+    store.delete(store.list("corpus/units")[0])
+    counts = count_outcomes(store, ["fetch"])
+    assert (counts.legs[0].units_done, counts.legs[0].clips_done) == (3, 36)

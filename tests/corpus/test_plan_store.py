@@ -4,7 +4,7 @@ import pytest
 from benchmarks.synthetic import write_plan
 from corpus import plan_store
 from corpus.schema import PLAN
-from corpus.store import Store
+from corpus.store import Store, StoreError
 
 
 @pytest.fixture
@@ -51,3 +51,27 @@ def test_a_part_without_its_sources_is_listed_but_not_planned(store):
     assert plan_store.planned_parts(store) == ["00000", "00001"]
     assert plan_store.read_sources(store).num_rows == 5
     assert plan_store.read_inputs(store, "00002").num_rows == 1
+
+
+def test_clips_left_by_a_killed_planner_keep_the_sources_that_belong_to_them(store):
+    write_plan(store, units=2, clips_per_unit=2, part="00002")
+    clips, sources = (store.read(path("00002")) for path in (plan_store.units_path, plan_store.sources_path))
+    store.delete(plan_store.sources_path("00002"))
+    store.put_if_absent(plan_store._pending_path("00002", clips), sources)  # killed before the done mark
+    write_plan(store, units=1, clips_per_unit=1, part="00002")  # a site said something else the second time
+    assert store.read(plan_store.units_path("00002")) == clips
+    assert store.read(plan_store.sources_path("00002")) == sources
+    assert store.list(temporary=True) == []
+
+
+def test_the_same_plan_is_the_same_bytes(store, tmp_path):
+    other = Store(str(tmp_path / "other"))
+    write_plan(other, units=3, clips_per_unit=5, part="00000")
+    for path in other.list():
+        assert other.read(path) == store.read(path)
+
+
+@pytest.mark.parametrize("unit_id", ["../x-00000", "00000", "00000-00000/../..", "a-b", ""])
+def test_a_unit_id_never_becomes_a_path(unit_id):
+    with pytest.raises(StoreError, match="not a unit's id"):
+        plan_store.part_of(unit_id)

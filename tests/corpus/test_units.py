@@ -8,7 +8,8 @@ import pytest
 from benchmarks.synthetic import write_plan
 from corpus import plan_store, units
 from corpus.schema import AUDIO, OUTCOME, fields
-from corpus.store import Store
+from corpus.store import Store, StoreError
+from corpus.tar import pack
 from stages.base import with_columns
 
 META = units.UnitMeta(leg="fetch", recipe_sha256="r", plan_part_sha256="p")
@@ -142,3 +143,82 @@ def test_audio_that_is_gone_is_none_not_an_error(store):
     assert units.read_audios(store, root)[2] is None
     store.delete(root.column("tar")[0].as_py())
     assert units.read_audios(store, root) == [None] * 4
+
+
+def test_a_codec_never_becomes_a_path_either(store):
+    planned, rows = fetched(store)
+    rows = with_columns(rows, {"codec": ["/../../evil"] * 4}, AUDIO)
+    with pytest.raises(units.NotThePlannedUnit, match="codec"):
+        units.commit_root(store, planned, rows, META)
+    assert store.list("corpus") == []
+
+
+@pytest.mark.parametrize("leg", ["../models", "", "a/b", "a.b"])
+def test_a_legs_name_never_becomes_a_path(leg):
+    with pytest.raises(StoreError, match="not a leg's name"):
+        units.columns_path(leg, UNIT)
+
+
+def test_columns_have_the_types_that_were_promised(store):
+    planned, rows = fetched(store)
+    units.commit_root(store, planned, rows, META)
+    root = units.read_root_unit(store, UNIT)
+    loose = root.set_column(root.schema.get_field_index("detail"), "detail", pa.nulls(4))
+    loose = loose.append_column("clap_score", pa.array([0.5, None, 0.25, None], pa.float64()))
+    units.commit_columns(store, "models", root, loose, fields("clap_score"), META)
+    schema = units.read_columns_unit(store, "models", UNIT).schema
+    assert (schema.field("detail").type, schema.field("clap_score").type) == (pa.string(), pa.float32())
+
+
+def test_neighbours_are_one_read_and_far_ones_are_not(store, monkeypatch):
+    planned, rows = fetched(store, outcomes=(None,) * 4)
+    far = [b"a" * 100, b"b" * 200, b"c" * (units.READ_GAP_BYTES + 1), b"d"]
+    rows = with_columns(rows, {"audio": far}, fields("audio"))
+    units.commit_root(store, planned, rows, META)
+    root = units.read_root_unit(store, UNIT)
+    reads = []
+    read_range = Store.read_range
+    monkeypatch.setattr(Store, "read_range", lambda *args: reads.append(args[1:]) or read_range(*args))
+    assert units.read_audios(store, root.take([3, 1, 0])) == [b"d", b"b" * 200, b"a" * 100]
+    assert len(reads) == 2
+    assert units.read_audios(store, root) == far
+    assert len(reads) == 3
+
+
+def test_a_store_that_cannot_be_reached_is_no_lost_clip(store, monkeypatch):
+    planned, rows = fetched(store)
+    units.commit_root(store, planned, rows, META)
+
+    def down(*args):
+        raise TimeoutError("the store does not answer")
+
+    monkeypatch.setattr(Store, "read_range", down)
+    with pytest.raises(TimeoutError):
+        units.read_audios(store, units.read_root_unit(store, UNIT))
+
+
+def test_a_long_name_lies_where_its_row_says(tmp_path):
+    members = [("n" * 150 + ".flac", b"x" * 700), ("short.flac", b""), ("last.flac", b"y" * 512)]
+    data, placed = pack(members)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert [(m.name, m.offset_data, m.size) for m in tar] == [(p.name, p.offset, p.size) for p in placed]
+    assert [data[p.offset : p.offset + p.size] for p in placed] == [content for _, content in members]
+    assert pack(members)[0] == data
+
+
+def test_a_unit_on_an_object_store(tmp_path):
+    store = Store(f"memory://{tmp_path.name}/run")
+    write_plan(store, units=3, clips_per_unit=4)
+    planned, rows = fetched(store)
+    assert units.commit_root(store, planned, rows, META).committed
+    assert not units.commit_root(store, planned, rows, META).committed
+    root = units.read_root_unit(store, UNIT)
+    assert units.read_audios(store, root) == [rows.column("audio")[at].as_py() for at in range(4)]
+
+
+def test_a_damaged_unit_says_which_and_what_to_do(store):
+    units.commit_root(store, *fetched(store), META)
+    path = units.root_path(UNIT)
+    store.replace(path, store.read(path)[:50])
+    with pytest.raises(OSError, match=f"{path} cannot be read .* autorecap verify"):
+        units.read_root_unit(store, UNIT)

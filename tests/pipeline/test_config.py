@@ -77,6 +77,8 @@ def test_five_mistakes_are_all_reported_with_file_and_key(tmp_path):
         (lambda t: t.update(name="a/b"), "name"),
         (lambda t: t["sources"].append({"type": "ftp"}), "sources.2"),
         (lambda t: t.pop("run"), "run: missing"),
+        (lambda t: t["plan"].update(clip_min_s=20), "plan: .*no clip fits"),
+        (lambda t: t["execution"]["pools"].update(modles={"workers": 8}), "pools.modles: no stage runs on a pool"),
     ],
 )
 def test_each_mistake_says_what_is_wrong(tmp_path, change, expected):
@@ -129,3 +131,13 @@ def test_missing_and_binary_files(tmp_path):
     (tmp_path / "bin.yaml").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(RecipeError, match="UTF-8"):
         load_recipe(tmp_path / "bin.yaml")
+
+
+def test_a_later_leg_cannot_read_what_an_earlier_one_does_not_keep(tmp_path):
+    def score_again(tree):
+        stages = [{"use": "score"}]
+        tree["legs"]["rescore"] = {"after": "models", "stages": stages}
+
+    load_recipe(write(tmp_path, score_again))
+    with pytest.raises(RecipeError, match="reads clap_audio_embedding, which no earlier stage"):
+        load_recipe(write(tmp_path, score_again), ["legs.models.embed.keep=false"])

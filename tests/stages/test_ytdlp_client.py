@@ -322,3 +322,18 @@ def test_cookies_are_read_and_never_written_back(site, tmp_path: Path):
     with_cookies = YtdlpClient(YtdlpOptions(cookies_file=str(cookies), requests_per_s=1000))
     with_cookies.close()
     assert cookies.read_text() == text
+
+
+@pytest.mark.parametrize("method", ["SAMPLE-AES", "AES-128"])
+def test_a_playlist_is_never_handed_to_an_ffmpeg_of_the_machine(site, client, tmp_path, monkeypatch, method):
+    """What yt-dlp cannot do by itself is `unsupported`; AES-128 it can, so its key is asked for."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ffmpeg"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\necho ffmpeg version 7.1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    playlist = f'#EXTM3U\n#EXT-X-KEY:METHOD={method},URI="key"\n#EXTINF:5,\nrain0.ts\n#EXT-X-ENDLIST\n'
+    address = Address(url=site.put("/media/rain.m3u8", playlist), format_id="h", ext="mp4", protocol="m3u8_native")
+    fault = fault_of(lambda: client.download_audio(YtdlpMedia(url=site.url, address=address), tmp_path / "c", "rain"))
+    assert fault.reason == ("unsupported" if method == "SAMPLE-AES" else "gone"), fault
+    assert not (tmp_path / "was-run").exists()
