@@ -71,7 +71,7 @@ def count_outcomes(store: Store, legs: Sequence[str]) -> Counts:
 
 
 def _count_sources(store: Store) -> Counter[str]:
-    sources = plan_store.read_sources(store).select(["outcome", "reason"])
+    sources = plan_store.read_sources(store, ["outcome", "reason"])
     return _tally(sources)
 
 

@@ -140,10 +140,12 @@ def read_unit(store: Store, unit_id: str) -> pa.Table:
         return pq.ParquetFile(file, metadata=footer).read_row_group(groups[unit_id]).cast(PLAN)
 
 
-def read_sources(store: Store) -> pa.Table:
-    """All sources of all planned parts (schema SOURCES)."""
-    tables = [pq.read_table(pa.BufferReader(store.read(sources_path(part)))) for part in planned_parts(store)]
-    return pa.concat_tables(tables) if tables else SOURCES.empty_table()
+def read_sources(store: Store, columns: list[str] | None = None) -> pa.Table:
+    """All sources of all planned parts, or some columns of them: a million descriptions are gigabytes."""
+    paths = [sources_path(part) for part in planned_parts(store)]
+    tables = [pq.read_table(pa.BufferReader(store.read(path)), columns=columns) for path in paths]
+    empty = SOURCES.empty_table()
+    return pa.concat_tables(tables) if tables else empty.select(columns) if columns else empty
 
 
 def read_inputs(store: Store, part: str) -> pa.Table:
