@@ -21,6 +21,7 @@ from corpus import compact, plan_store, units
 from corpus.store import Store
 from pipeline.chain import build_chain
 from pipeline.config import Recipe, plain
+from pipeline.leftovers import forget_leftovers
 from pipeline.legjob import LegJob, cut_into_groups
 from pipeline.runfolder import OtherRun, start_leg
 from pipeline.worker import UnitTally
@@ -103,6 +104,8 @@ def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitD
     done = units.done_units(store, leg, root=job.is_root)
     end.undone = len([unit_id for unit_id in infos if unit_id not in done])
     compact.compact(store, leg, root=job.is_root)
+    if job.is_root:
+        forget_leftovers(store, Path(job.cache_dir), done)
     end.seconds = time.monotonic() - started
     yield end
 

@@ -6,6 +6,7 @@ import pytest
 from benchmarks.synthetic import write_plan
 from corpus import plan_store, units
 from corpus.store import Store
+from pipeline.leftovers import forget_leftovers
 from pipeline.legjob import forget_media
 
 
@@ -49,3 +50,28 @@ def test_media_that_was_never_cached_is_no_trouble(run):
     store, cache = run
     forget_media(store, cache / "elsewhere", plan_store.read_unit(store, "00000-00000"))
     assert kept(cache) == ["0", "1", "2", "3"]
+
+
+def test_what_a_killed_worker_left_goes_once_its_units_are_committed(run):
+    store, cache = run
+    (cache / ".locks").mkdir()
+    (cache / "a stranger's").mkdir()
+    assert forget_leftovers(store, cache, {"00000-00001", "00000-00003"}) == 2
+    assert kept(cache) == ["0", "2"]
+    assert (cache / "a stranger's").is_dir()
+    assert forget_leftovers(store, cache / "elsewhere", {"00000-00000"}) == 0
+
+
+def test_a_leftover_of_many_units_stays_until_the_last_of_them(tmp_path):
+    store = Store(str(tmp_path / "run"))
+    write_plan(store, units=2, clips_per_unit=2)
+    units_there = plan_store.read_unit(store, "00000-00000"), plan_store.read_unit(store, "00000-00001")
+    sources = plan_store.read_sources(store)
+    store.delete(plan_store.units_path("00000"))
+    store.delete(plan_store.sources_path("00000"))
+    plan_store.forget()
+    plan_store.write_part(store, "00000", pa.concat_tables([spanning(unit, 2) for unit in units_there]), sources)
+    cache = tmp_path / "cache"
+    (cache / "synth00000-00000").mkdir(parents=True)
+    assert forget_leftovers(store, cache, {"00000-00000"}) == 0
+    assert forget_leftovers(store, cache, {"00000-00000", "00000-00001"}) == 1

@@ -1,0 +1,45 @@
+"""Cached media that nobody will drop any more: left by a worker that was killed between its commit and the tidying.
+
+A source belongs to consecutive units of one part. When they are all committed nothing needs its media: a worker that
+still has one of these units in hand loses the race to commit it anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus import plan_store
+from corpus.store import Store
+from stages.cache import MediaCache
+
+
+def forget_leftovers(store: Store, cache_dir: Path, done: set[str]) -> int:
+    """Drop what this machine has cached of sources whose units are all in `done`; how many there were."""
+    if not cache_dir.is_dir():
+        return 0
+    names = [entry.name for entry in cache_dir.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    if not names:
+        return 0
+    cache = MediaCache(cache_dir)
+    sources = plan_store.read_sources(store, ["source_id", "first_unit"])
+    kept = sources.filter(pc.is_in(sources.column("source_id"), value_set=pa.array(names, pa.string())))
+    finished = [
+        row["source_id"]
+        for row in kept.to_pylist()
+        if row["first_unit"] and done.issuperset(_units_of(store, row["source_id"], row["first_unit"]))
+    ]
+    for source_id in finished:
+        cache.drop(source_id)
+    return len(finished)
+
+
+def _units_of(store: Store, source_id: str, first_unit: str) -> Iterator[str]:
+    planned = plan_store.read_unit(store, first_unit)
+    at = pc.index(planned.column("source_id"), source_id).as_py()
+    part, number = first_unit.split("-")
+    for more in range(planned.column("source_units")[at].as_py() or 1):
+        yield f"{part}-{int(number) + more:05d}"
