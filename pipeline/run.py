@@ -8,9 +8,11 @@ Parquet. A unit that fails or whose worker dies stays undone; the next start tak
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -215,21 +217,18 @@ def _device(recipe: Recipe, pool: str | None) -> str:
 
 
 def cache_dir(store: Store, recipe: Recipe) -> Path:
-    """Where a node keeps media between fetch and cut; beside a local run, else in the node's temporary folder."""
+    """Where a node keeps media between fetch and cut; beside a local run, else in the node's temporary folder.
+
+    Each run has its own: one run drops a source's media while another may still be cutting it.
+    """
+    own = hashlib.sha256(str(store.root).encode()).hexdigest()[:16]
     if recipe.execution.cache_dir:
-        return Path(recipe.execution.cache_dir).absolute()
+        return Path(recipe.execution.cache_dir).absolute() / own
     local = store.local("cache")
     if local is not None:
         return Path(local)
-    import hashlib
-    import tempfile
-
     # Named after the user: what somebody else has put below a shared temporary folder is not to be trusted.
-    return (
-        Path(tempfile.gettempdir())
-        / f"autorecap-{os.getuid()}"
-        / hashlib.sha256(str(store.root).encode()).hexdigest()[:16]
-    )
+    return Path(tempfile.gettempdir()) / f"autorecap-{os.getuid()}" / own
 
 
 def ytdlp_options(recipe: Recipe) -> dict[str, Any]:

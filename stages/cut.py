@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
@@ -72,6 +73,8 @@ class Cut:
                 for at in places:
                     cuts[at], samples[at] = self._cut(source, rows[at]["start_ms"], rows[at]["end_ms"])
         except DecodeError as error:
+            if not Path(path).exists():  # taken away since it was fetched: no clip's fault, the unit is tried again
+                raise FileNotFoundError(f"{path} was there when it was fetched and is gone") from error
             for at in places:
                 cuts[at] = Ending("failed", error.reason, str(error))
 

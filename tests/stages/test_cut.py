@@ -97,14 +97,18 @@ def test_a_clip_planned_short_is_no_tail(media):
 def test_bad_sources_fail_their_clips_and_no_others(media, tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "page.mp4").write_text("<html>" * 500)
-    bad = [(str(tmp_path / name), 0, 1000) for name in ("empty.mp4", "page.mp4", "gone.mp4")]
+    bad = [(str(tmp_path / name), 0, 1000) for name in ("empty.mp4", "page.mp4")]
     rows = cut([*bad, (media, 0, 1000), (None, 0, 1000), (media, 2000, 1000), (media, -10, 1000)])
     assert [(row["outcome"], row["reason"]) for row in rows] == [
         ("failed", "empty_file"),
-        ("failed", "undecodable"),
         ("failed", "undecodable"),
         (None, None),
         ("failed", "no_media"),
         ("failed", "bad_span"),
         ("failed", "bad_span"),
     ]
+
+
+def test_media_that_was_taken_away_after_the_fetch_is_no_clips_fault(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is gone"):
+        cut([(str(tmp_path / "gone.mp4"), 0, 1000)])
