@@ -243,10 +243,11 @@ def _sweep(store: Store, found: _Leftovers, root: _Leg | None, *, sweep: bool) -
         for path in found.temporary:
             store.delete(path)
     what = f"{len(orphans)} orphan tars, {len(found.temporary)} temporary files"
-    done = (
-        " deleted" if sweep else "; --sweep deletes them when no run is working" if orphans or found.temporary else ""
-    )
-    return Check("leftovers of killed writers", True, what + done)
+    if sweep:
+        what += " deleted"
+    elif orphans or found.temporary:
+        what += "; --sweep deletes them when no run is working"
+    return Check("leftovers of killed writers", True, what)
 
 
 def _is_orphan(store: Store, path: str, root: _Leg | None) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.synthetic import write_plan
 from corpus import compact, plan_store, units
+from corpus.counts import count_outcomes
 from corpus.schema import AUDIO, OUTCOME, PLAN, SOURCES, fields
 from corpus.store import TEMPORARY, Store
 from corpus.verify import verify_corpus
@@ -31,10 +32,10 @@ def unit_of(store, unit_id=UNIT):
     return planned, with_columns(rows, audio, pa.schema([*fields("audio"), *AUDIO]))
 
 
-def commit(root):
+def commit(root, unit_id=UNIT):
     store = Store(root)
     plan = plan_store.part_sha256(store, "00000")
-    units.commit_root(store, *unit_of(store), units.UnitMeta("fetch", "r", plan))
+    units.commit_root(store, *unit_of(store, unit_id), units.UnitMeta("fetch", "r", plan))
 
 
 def plan_a_part(root):
@@ -106,6 +107,24 @@ def test_killed_anywhere_and_run_again_it_is_as_if_nothing_had_happened(act, tmp
             break
     assert kills >= 8
     assert verify_corpus(whole, ["fetch"]).ok
+
+
+def test_a_compaction_that_is_killed_while_it_replaces_an_older_one_never_shows_a_clip_twice(tmp_path):
+    for number in range(1, 60):
+        store = start(tmp_path / str(number))
+        commit(store.root)
+        compact_all(store.root)
+        commit(store.root, "00000-00001")
+        code = run(_killed_before, number, compact_all, store.root)
+        seen = [clip for batch in compact.scan(store, ["fetch"], ["clip_id"]) for clip in batch.column(0).to_pylist()]
+        assert len(seen) == len(set(seen))
+        assert len(seen) in (3, 6)
+        assert count_outcomes(store, ["fetch"]).legs[0].clips_done == 6
+        compact_all(store.root)
+        assert len(store.list("corpus/compacted")) == 1
+        if code == 0:
+            break
+    assert number > 4
 
 
 def test_killed_between_two_commits_of_different_bytes_nothing_is_lost(tmp_path):
