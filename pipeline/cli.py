@@ -154,5 +154,19 @@ def verify(path: str, decode: bool, sweep: bool) -> None:
     sys.exit(verify_verb(path, decode=decode, sweep=sweep))
 
 
+def entry() -> None:
+    """What the shell starts: the verbs, then an end without Python's tear-down.
+
+    By then everything is on disk; what is left are idle threads of libraries, and one of those has been seen to abort
+    the process while the interpreter was taken down, after a verb that had done all of its work.
+    """
+    from pipeline.stopping import leave
+
+    try:
+        main()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
 if __name__ == "__main__":
-    main()
+    entry()
