@@ -66,13 +66,9 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
 
     Goes on where it was stopped; a longer source list adds what is new. Fetches no audio.
     """
-    from pipeline.stopping import leave
     from pipeline.verbs import plan_verb
 
-    code = plan_verb(config, overrides)
-    if code > 128:
-        leave(code)
-    sys.exit(code)
+    sys.exit(plan_verb(config, overrides))
 
 
 @main.command()

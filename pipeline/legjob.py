@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -232,9 +232,3 @@ def _neighbours_done(store: Store, unit_id: str, reach: int) -> bool:
     known = set(plan_store.unit_ids(store, part))
     near = (f"{part}-{at:05d}" for at in range(int(number) - reach + 1, int(number) + reach) if at >= 0)
     return all(store.exists(units.root_path(unit)) for unit in near if unit in known)
-
-
-def job_as_text(job: LegJob) -> str:
-    """For the log: the job without its secrets (cookies, proxies live in `ytdlp`)."""
-    shown = asdict(job) | {"ytdlp": "(not shown)"}
-    return json.dumps(shown, sort_keys=True)
