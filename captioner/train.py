@@ -29,7 +29,7 @@ from captioner.titles import EMPTY_SIGHTS, EMPTY_TITLES, invent
 from scorer.embedded import EmbeddedScorer
 from scorer.features import SAMPLE_RATE_HZ
 from scorer.load import WEIGHTS as SCORER_WEIGHTS
-from scorer.optim import fit
+from scorer.optim import fit, set_up
 from scorer.phrases import phrases
 from scorer.sentences import caption
 from scorer.sounds import MEASURE_PACKAGES, read_sounds
@@ -117,12 +117,6 @@ def targets(tokenizer: Any, captions: list[str], rows: np.ndarray) -> torch.Tens
     ends = (ids != 0).sum(dim=1)
     ids[torch.arange(len(ids)), ends] = EOS
     return ids
-
-
-def set_up(seed: int) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
 
 
 def main() -> None:

@@ -45,3 +45,10 @@ def fit(
             mean = sum(recent[-100:]) / len(recent[-100:])
             log.info("%s step %d/%d loss %.4f %.0f s", name, step + 1, steps, mean, time.monotonic() - begun)
     return sum(recent) / len(recent)
+
+
+def set_up(seed: int) -> None:
+    """A training process: one thread, a fixed seed, and its progress told on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)

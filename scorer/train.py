@@ -28,6 +28,7 @@ from scorer.embedded import KIND, EmbeddedScorer
 from scorer.features import SAMPLE_RATE_HZ
 from scorer.measure import auc, calibrate, measure, scene_scores
 from scorer.model import DIM, MAX_TEXT_TOKENS, AudioTower, SmallClap, TextTower
+from scorer.optim import set_up
 from scorer.phrases import phrases
 from scorer.sentences import caption
 from scorer.sounds import MEASURE_PACKAGES, read_sounds
@@ -150,12 +151,6 @@ def judge(folder: Path, sounds: Path) -> dict[str, Any]:
         "preset_thresholds": calibrate(matched, mismatched),
         "measured": measure(scorer, held_out) | {"scene_auc": round(auc(matched, mismatched), 3)},
     }
-
-
-def set_up(seed: int) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
 
 
 def main() -> None:
