@@ -4,7 +4,8 @@ One row per planned clip. No stage adds or removes rows; a clip that is lost kee
 (`outcome`, `reason`). The tables below are the only place where column types are written down.
 
 Units: `*_ms` are milliseconds on the source's own time line, `*_hz` hertz, `*_dbfs` decibels relative to
-full scale (a sine of amplitude 1.0 peaks at 0 dBFS), `*_ratio` a share of the clip's duration in [0, 1].
+full scale (a sine of amplitude 1.0 peaks at 0 dBFS), `*_db` a ratio of powers in decibels, `*_ratio` a share of the
+clip's duration in [0, 1].
 """
 
 from __future__ import annotations
@@ -65,10 +66,14 @@ AUDIO = pa.schema(
         pa.field("sample_rate_hz", pa.int32()),
         pa.field("num_samples", pa.int64()),
         pa.field("sha256", pa.string()),  # of the encoded member
+        pa.field("pcm_sha256", pa.string()),  # of its samples as little-endian int16, before encoding
+        pa.field("mono_fold_db", pa.float32()),  # the mono fold against its channels' mean power; null: nothing to fold
         pa.field("peak_dbfs", pa.float32()),
         pa.field("rms_dbfs", pa.float32()),
         pa.field("silence_ratio", pa.float32()),
         pa.field("clipping_ratio", pa.float32()),
+        pa.field("dc_offset", pa.float32()),  # the mean sample, share of full scale, with its sign
+        pa.field("bandwidth_hz", pa.int32()),  # where the content ends; 0 where there is none
         pa.field("speech_ratio", pa.float32()),
     ]
 )
