@@ -6,6 +6,7 @@ export. The same wave always gives the same bytes (no clock, no random stream se
 
 from __future__ import annotations
 
+import hashlib
 import io
 from fractions import Fraction
 from typing import Any
@@ -27,13 +28,19 @@ _LOSSY: dict[str, tuple[str, str, int, tuple[int, ...]]] = {  # container, encod
 }
 _FULL_SCALE = 32768
 
+Pcm16 = np.ndarray[Any, np.dtype[np.int16]]
+
 
 def encode(wave: Wave, sample_rate_hz: int, codec: str) -> bytes:
     """A mono wave as a file of `codec` in memory; what lies outside [-1, 1] is clipped.
 
     ValueError for a wave that is empty, not mono or not finite, and for a codec or rate that does not exist.
     """
-    pcm = _pcm16(wave)
+    return encode_pcm(pcm16(wave), sample_rate_hz, codec)
+
+
+def encode_pcm(pcm: Pcm16, sample_rate_hz: int, codec: str) -> bytes:
+    """`encode` for samples that are int16 already."""
     if codec not in EXTENSIONS:
         raise ValueError(f"codec must be one of {', '.join(EXTENSIONS)}, not {codec!r}")
     if codec in _LOSSY:
@@ -43,6 +50,24 @@ def encode(wave: Wave, sample_rate_hz: int, codec: str) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, pcm, sample_rate_hz, format=codec.upper(), subtype="PCM_16")
     return file.getvalue()
+
+
+def pcm16(wave: Wave) -> Pcm16:
+    """A mono wave as FLAC and WAV hold it: int16, what lies outside [-1, 1] clipped; ValueError as for `encode`."""
+    wave = np.asarray(wave)
+    if wave.ndim != 1:
+        raise ValueError(f"a mono wave has one dimension, not {wave.ndim}")
+    if wave.size == 0:
+        raise ValueError("a wave of no samples cannot be encoded")
+    if not np.isfinite(wave).all():
+        raise ValueError("the wave holds NaN or infinity")
+    # By 32768, as decoders divide: a decoded wave encodes to what it was.
+    return np.clip(np.rint(wave * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+def pcm_sha256(pcm: Pcm16) -> str:
+    """SHA-256 of the samples as little-endian int16: equal for equal sound, however it is stored."""
+    return hashlib.sha256(pcm.astype("<i2", copy=False).tobytes()).hexdigest()
 
 
 def decode_bytes(data: bytes) -> tuple[Wave, int]:
@@ -64,19 +89,7 @@ def decode_bytes(data: bytes) -> tuple[Wave, int]:
 _LONGEST = 1 << 62
 
 
-def _pcm16(wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
-    wave = np.asarray(wave)
-    if wave.ndim != 1:
-        raise ValueError(f"a mono wave has one dimension, not {wave.ndim}")
-    if wave.size == 0:
-        raise ValueError("a wave of no samples cannot be encoded")
-    if not np.isfinite(wave).all():
-        raise ValueError("the wave holds NaN or infinity")
-    # By 32768, as decoders divide: a decoded wave encodes to what it was.
-    return np.clip(np.rint(wave * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-
-
-def _encode_lossy(pcm: np.ndarray[Any, np.dtype[np.int16]], sample_rate_hz: int, codec: str) -> bytes:
+def _encode_lossy(pcm: Pcm16, sample_rate_hz: int, codec: str) -> bytes:
     container_name, encoder, bit_rate, rates = _LOSSY[codec]
     if sample_rate_hz not in rates:
         known = ", ".join(str(rate) for rate in rates)
@@ -97,7 +110,7 @@ def _encode_lossy(pcm: np.ndarray[Any, np.dtype[np.int16]], sample_rate_hz: int,
     return file.getvalue()
 
 
-def _frame(pcm: np.ndarray[Any, np.dtype[np.int16]], start: int, sample_rate_hz: int, format_name: str) -> Any:
+def _frame(pcm: Pcm16, start: int, sample_rate_hz: int, format_name: str) -> Any:
     """One encoder's frame, in the sample format that the encoder takes."""
     samples: Any = pcm.astype(np.float32) / _FULL_SCALE
     if format_name.startswith("s16"):

@@ -18,20 +18,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from av.error import FFmpegError
 
 from audio.clock import Clock, Stamp, make_clock
 from audio.faults import DecodeError
+from audio.fold import FoldMeter
 from audio.media import Media, audio_stream, open_media
 from audio.mixdown import Wave, mono
 from audio.packets import PacketReader
 from audio.resample import resample
 from audio.timeline import placed
 
-__all__ = ["AudioSource", "DecodeError", "MediaInfo", "decode_segments", "probe"]
+__all__ = ["AudioSource", "DecodeError", "Folded", "MediaInfo", "decode_segments", "probe"]
 
 #: Audio decoded and thrown away before a span. MP3's bit reservoir and Opus's memory (speech at 16 kbit/s is slowest)
 #: have faded by then to below 1e-4.
@@ -55,6 +56,13 @@ class MediaInfo:
     channels: int | None
     codec: str | None
     has_audio: bool
+
+
+class Folded(NamedTuple):
+    """A span as a mono wave; `mono_fold_db` as audio/fold.py has it, None where there was nothing to fold."""
+
+    wave: Wave
+    mono_fold_db: float | None
 
 
 def probe(media: str | Path | IO[bytes]) -> MediaInfo:
@@ -117,22 +125,31 @@ class AudioSource:
 
         ValueError for a span that is no span. DecodeError when the file's bytes there cannot be decoded.
         """
+        return self.folded_segment(start_ms, end_ms, sample_rate_hz).wave
+
+    def folded_segment(self, start_ms: int, end_ms: int, sample_rate_hz: int | None = None) -> Folded:
+        """As `segment`, with what folding its channels has cost."""
         if not 0 <= start_ms < end_ms:
             raise ValueError(f"a span starts at 0 ms or later and ends after its start, not {start_ms} to {end_ms}")
         rate = sample_rate_hz or self.sample_rate_hz
         first = _samples(start_ms, rate)
         last = first + _samples(end_ms - start_ms, rate)
-        wave = self.samples(first, last) if rate == self.sample_rate_hz else self._resampled(first, last, rate)
+        native = self.sample_rate_hz
+        meter = FoldMeter(first * native // rate, -(-last * native // rate))
+        wave = self._samples(first, last, meter) if rate == native else self._resampled(first, last, rate, meter)
         if wave.size == 0 and self.declared_ms is not None and start_ms < self.declared_ms - 1000:
             raise DecodeError(
                 "undecodable", f"nothing decodes at {start_ms} ms though the file declares {self.declared_ms} ms"
             )
-        return wave
+        return Folded(wave, meter.level_db)
 
     def samples(self, first: int, last: int) -> Wave:
         """Mono samples [first, last) at the file's own rate; holes in the stream are silence."""
+        return self._samples(first, last, FoldMeter(first, last))
+
+    def _samples(self, first: int, last: int, meter: FoldMeter) -> Wave:
         pieces: list[tuple[int, Wave]] = []
-        for position, wave in self._waves_from(first):
+        for position, wave in self._waves_from(first, meter):
             if position >= last:
                 break
             if position + wave.size > first:
@@ -152,22 +169,24 @@ class AudioSource:
     ) -> None:
         self.close()
 
-    def _resampled(self, first: int, last: int, rate: int) -> Wave:
+    def _resampled(self, first: int, last: int, rate: int, meter: FoldMeter) -> Wave:
         """Samples [first, last) at `rate`, on the grid that resampling the whole file would give."""
         native = self.sample_rate_hz
         step_out = rate // math.gcd(rate, native)  # the two rates' grids meet every so many samples
         step_in = native // math.gcd(rate, native)
         steps = max((first - math.ceil(RESAMPLE_CONTEXT_S * rate)) // step_out, 0)
         until = -(-last * native // rate) + math.ceil(RESAMPLE_CONTEXT_S * native)
-        wave = resample(self.samples(steps * step_in, until), native, rate)
+        wave = resample(self._samples(steps * step_in, until, meter), native, rate)
         return wave[first - steps * step_out : last - steps * step_out]
 
-    def _waves_from(self, first: int) -> Iterator[tuple[int, Wave]]:
+    def _waves_from(self, first: int, meter: FoldMeter) -> Iterator[tuple[int, Wave]]:
         """(position, mono wave) of every frame from somewhat before `first` to the end."""
         before = self._clock.pts_before(first - math.ceil(PREROLL_S * self.sample_rate_hz))
         frames = self._good_frames(self._frames(self._reader.starting_at(before)))
         for position, frame in placed(frames, self._clock):
-            yield position, mono(frame)
+            wave = mono(frame)
+            meter.hear(position, frame, wave)
+            yield position, wave
 
     def _good_frames(self, frames: Iterator[Any | None]) -> Iterator[Any]:
         """`frames` without the packets that could not be decoded; DecodeError when those are most."""

@@ -1,4 +1,4 @@
-"""Four numbers that say how loud, how empty and how broken a clip is."""
+"""Six numbers that say how loud, how empty and how broken a clip is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from audio.bandwidth import bandwidth_hz
 from audio.mixdown import Wave
 
 #: What silence measures: nothing is quieter (16 bits end near -96).
@@ -27,6 +28,10 @@ class Measures:
     rms_dbfs: float
     silence_ratio: float
     clipping_ratio: float
+    #: The mean sample, with its sign: what a cheap sound card adds to everything.
+    dc_offset: float
+    #: Where the content ends (audio/bandwidth.py).
+    bandwidth_hz: int
 
 
 def measure(wave: Wave, sample_rate_hz: int) -> Measures:
@@ -36,7 +41,7 @@ def measure(wave: Wave, sample_rate_hz: int) -> Measures:
     if sample_rate_hz <= 0:
         raise ValueError(f"the sample rate must be above zero, not {sample_rate_hz}")
     if wave.size == 0:
-        return Measures(FLOOR_DBFS, FLOOR_DBFS, silence_ratio=1.0, clipping_ratio=0.0)
+        return Measures(FLOOR_DBFS, FLOOR_DBFS, silence_ratio=1.0, clipping_ratio=0.0, dc_offset=0.0, bandwidth_hz=0)
     level = np.abs(wave)
     peak = float(level.max())
     if not np.isfinite(peak):
@@ -47,6 +52,8 @@ def measure(wave: Wave, sample_rate_hz: int) -> Measures:
         rms_dbfs=_dbfs(float(np.sqrt(power.mean()))),
         silence_ratio=_silence_ratio(power, sample_rate_hz),
         clipping_ratio=_clipping_ratio(level >= CLIPPED_LEVEL),
+        dc_offset=float(wave.mean(dtype=np.float64)),
+        bandwidth_hz=bandwidth_hz(wave, sample_rate_hz),
     )
 
 

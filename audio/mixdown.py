@@ -48,13 +48,26 @@ def mono(frame: Any) -> Wave:
     """The frame's samples as one mono wave of its own memory."""
     kind, full_scale, silence = _FORMATS[frame.format.name.removesuffix("p")]
     channels = _channels(frame, kind)
-    weights = _STEREO if len(channels) == 2 else _weights(frame, len(channels))
+    weights = _weights(frame, len(channels))
     wave: Wave = channels[0] * weights[0]
     for channel, weight in zip(channels[1:], weights[1:], strict=True):
         wave += channel * weight
     if full_scale != 1.0:
         wave = (wave - np.float32(silence)) / np.float32(full_scale)
     return wave.astype(np.float32, copy=False)
+
+
+def channel_powers(frame: Any, start: int, end: int) -> float:
+    """The energy of the channels' samples [start, end), weighted as `mono` mixes them; full scale is 1."""
+    kind, full_scale, silence = _FORMATS[frame.format.name.removesuffix("p")]
+    channels = _channels(frame, kind)
+    energy = 0.0
+    for channel, weight in zip(channels, _weights(frame, len(channels)), strict=True):
+        part = channel[start:end].astype(np.float32)
+        if full_scale != 1.0:
+            part = (part - np.float32(silence)) / np.float32(full_scale)
+        energy += float(weight) * float(np.dot(part, part))
+    return energy
 
 
 def _channels(frame: Any, kind: type[np.generic]) -> list[Any]:
@@ -67,6 +80,8 @@ def _channels(frame: Any, kind: type[np.generic]) -> list[Any]:
 
 
 def _weights(frame: Any, count: int) -> Wave:
+    if count == 2:
+        return _STEREO
     names = tuple(channel.name for channel in frame.layout.channels)
     return speaker_weights(names if len(names) == count else ("?",) * count)
 

@@ -4,7 +4,8 @@
       sample_rate_hz: 48000
 
 Rows of one source are cut with its file opened once. A clip that the source's end cuts short keeps its planned id
-and span: `num_samples` tells what there is.
+and span: `num_samples` tells what there is. Two measures can be taken here only: `pcm_sha256`, of the samples before
+they are encoded (equal for equal sound, whoever encodes it), and `mono_fold_db`, while there are channels to fold.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 from annotated_types import Ge, Le
 
 from corpus.schema import fields
 from stages.base import Ending, Needs, Services, with_columns, with_endings
+
+if TYPE_CHECKING:
+    from audio.decode import AudioSource
 
 #: A tail shorter than this share of its planned span, or than this time, is not worth keeping.
 TAIL_MIN_SHARE = 0.2
@@ -32,7 +36,9 @@ class Cut:
     sample_rate_hz: Annotated[int, Ge(8000), Le(192_000)] = 48_000
 
     reads: ClassVar[tuple[str, ...]] = ("media_path", "start_ms", "end_ms")
-    adds: ClassVar[pa.Schema] = fields("audio", "codec", "sample_rate_hz", "num_samples", "sha256")
+    adds: ClassVar[pa.Schema] = fields(
+        "audio", "codec", "sample_rate_hz", "num_samples", "sha256", "pcm_sha256", "mono_fold_db"
+    )
 
     def needs(self) -> Needs:
         return Needs(cpus=1.0)
@@ -42,17 +48,18 @@ class Cut:
 
     def run(self, clips: pa.Table) -> pa.Table:
         rows = clips.select(list(self.reads)).to_pylist()
-        cuts: list[bytes | Ending] = [_NO_MEDIA] * len(rows)
-        samples: list[int | None] = [None] * len(rows)
+        cuts: list[_Piece | Ending] = [_NO_MEDIA] * len(rows)
         for path, places in _by_source(rows).items():
-            self._cut_source(path, places, rows, cuts, samples)
-        audios = [cut if isinstance(cut, bytes) else None for cut in cuts]
+            self._cut_source(path, places, rows, cuts)
+        pieces = [cut if isinstance(cut, _Piece) else None for cut in cuts]
         columns = {
-            "audio": audios,
-            "codec": ["flac" if audio else None for audio in audios],
-            "sample_rate_hz": [self.sample_rate_hz if audio else None for audio in audios],
-            "num_samples": samples,
-            "sha256": [hashlib.sha256(audio).hexdigest() if audio else None for audio in audios],
+            "audio": [piece and piece.audio for piece in pieces],
+            "codec": [piece and "flac" for piece in pieces],
+            "sample_rate_hz": [piece and self.sample_rate_hz for piece in pieces],
+            "num_samples": [piece and piece.num_samples for piece in pieces],
+            "sha256": [piece and hashlib.sha256(piece.audio).hexdigest() for piece in pieces],
+            "pcm_sha256": [piece and piece.pcm_sha256 for piece in pieces],
+            "mono_fold_db": [piece and piece.mono_fold_db for piece in pieces],
         }
         clips = with_columns(clips, columns, self.adds)
         return with_endings(clips, [cut if isinstance(cut, Ending) else None for cut in cuts])
@@ -62,41 +69,50 @@ class Cut:
         path: str,
         places: list[int],
         rows: list[dict[str, Any]],
-        cuts: list[bytes | Ending],
-        samples: list[int | None],
+        cuts: list[_Piece | Ending],
     ) -> None:
-        """Cut the rows at `places`, all of the file at `path`, into `cuts` and `samples`."""
+        """Cut the rows at `places`, all of the file at `path`, into `cuts`."""
         from audio.decode import AudioSource, DecodeError
 
         try:
             with AudioSource(path) as source:
                 for at in places:
-                    cuts[at], samples[at] = self._cut(source, rows[at]["start_ms"], rows[at]["end_ms"])
+                    cuts[at] = self._cut(source, rows[at]["start_ms"], rows[at]["end_ms"])
         except DecodeError as error:
             if not Path(path).exists():  # taken away since it was fetched: no clip's fault, the unit is tried again
                 raise FileNotFoundError(f"{path} was there when it was fetched and is gone") from error
             for at in places:
                 cuts[at] = Ending("failed", error.reason, str(error))
 
-    def _cut(self, source: Any, start_ms: int, end_ms: int) -> tuple[bytes | Ending, int | None]:
-        from audio.codec import encode
+    def _cut(self, source: AudioSource, start_ms: int, end_ms: int) -> _Piece | Ending:
+        from audio.codec import encode_pcm, pcm16, pcm_sha256
         from audio.decode import DecodeError
 
         if not 0 <= start_ms < end_ms:
-            return Ending("failed", "bad_span", f"{start_ms} to {end_ms} ms is no span"), None
+            return Ending("failed", "bad_span", f"{start_ms} to {end_ms} ms is no span")
         try:
-            wave = source.segment(start_ms, end_ms, self.sample_rate_hz)
+            wave, mono_fold_db = source.folded_segment(start_ms, end_ms, self.sample_rate_hz)
         except DecodeError as error:
-            return Ending("failed", error.reason, str(error)), None
+            return Ending("failed", error.reason, str(error))
         got_ms = wave.size * 1000 / self.sample_rate_hz
         short = end_ms - start_ms - got_ms > 1
         if wave.size == 0 or (short and got_ms < max(TAIL_MIN_SHARE * (end_ms - start_ms), TAIL_MIN_MS)):
             ended = f"the audio ends {'before' if wave.size == 0 else f'{got_ms:.0f} ms into'} the clip"
-            return Ending("filtered", "past_end", ended), None
-        return encode(wave, self.sample_rate_hz, "flac"), int(wave.size)
+            return Ending("filtered", "past_end", ended)
+        pcm = pcm16(wave)
+        return _Piece(encode_pcm(pcm, self.sample_rate_hz, "flac"), int(pcm.size), pcm_sha256(pcm), mono_fold_db)
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+class _Piece(NamedTuple):
+    """One clip, cut."""
+
+    audio: bytes
+    num_samples: int
+    pcm_sha256: str
+    mono_fold_db: float | None
 
 
 _NO_MEDIA = Ending("failed", "no_media", "no stage fetched this clip's source")

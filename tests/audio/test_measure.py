@@ -57,3 +57,14 @@ def test_stereo_and_no_rate_are_refused():
         measure(np.zeros((2, 10), np.float32), 48000)
     with pytest.raises(ValueError, match="sample rate"):
         measure(np.zeros(10, np.float32), 0)
+
+
+def test_a_constant_is_an_offset():
+    assert measure(sine(0.5) - 0.25, 48000).dc_offset == pytest.approx(-0.25, abs=1e-6)
+    assert measure(sine(0.5), 48000).dc_offset == pytest.approx(0, abs=1e-6)
+    assert measure(np.zeros(0, np.float32), 48000).dc_offset == 0
+
+
+def test_the_bandwidth_is_measured_too():
+    assert measure(sine(0.5), 48000).bandwidth_hz == pytest.approx(1000, abs=320)
+    assert measure(np.zeros(0, np.float32), 48000).bandwidth_hz == 0

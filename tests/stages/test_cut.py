@@ -50,7 +50,28 @@ def test_clips_are_cut_encoded_and_described(media):
         assert row["codec"] == "flac"
         assert row["sha256"] == hashlib.sha256(row["audio"]).hexdigest()
         assert row["outcome"] is None
+        assert row["pcm_sha256"] == hashlib.sha256((wave * 32768).astype("<i2").tobytes()).hexdigest()
+        assert row["mono_fold_db"] is None  # a mono source has nothing to fold
         np.testing.assert_allclose(wave, WAVE[first:last], atol=1e-4)
+
+
+def test_the_fold_is_measured_where_the_channels_still_are(tmp_path):
+    half = WAVE.size // 2
+    twice = np.stack([WAVE, WAVE], axis=1)
+    twice[half:, 1] *= -1
+    path = tmp_path / "half of it is wired the wrong way round.wav"
+    soundfile.write(path, twice, RATE, subtype="PCM_16")
+    rows = cut([(str(path), 0, 2000), (str(path), 3000, 5000), (str(path), 1500, 3500)])
+    whole, cancelled, half_of_it = (row["mono_fold_db"] for row in rows)
+    assert (whole, half_of_it) == pytest.approx((0.0, -3.01), abs=0.05)
+    assert cancelled < -80  # what rounding left
+
+
+def test_equal_sound_has_an_equal_pcm_hash_in_whatever_file_it_came(media, tmp_path):
+    other = tmp_path / "other.flac"
+    soundfile.write(other, soundfile.read(media, dtype="int16")[0], RATE)
+    one, same, later = cut([(media, 0, 1000), (str(other), 0, 1000), (media, 1000, 2000)])
+    assert one["pcm_sha256"] == same["pcm_sha256"] != later["pcm_sha256"]
 
 
 def test_the_default_is_48_khz(media):
