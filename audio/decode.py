@@ -27,7 +27,7 @@ from audio.clock import Clock, Stamp, make_clock
 from audio.faults import DecodeError
 from audio.fold import FoldMeter
 from audio.media import Media, audio_stream, open_media
-from audio.mixdown import Wave, mono
+from audio.mixdown import Wave, channels_of
 from audio.packets import PacketReader
 from audio.resample import resample
 from audio.timeline import placed
@@ -125,29 +125,33 @@ class AudioSource:
 
         ValueError for a span that is no span. DecodeError when the file's bytes there cannot be decoded.
         """
-        return self.folded_segment(start_ms, end_ms, sample_rate_hz).wave
+        return self._segment(start_ms, end_ms, sample_rate_hz or self.sample_rate_hz, None)
 
     def folded_segment(self, start_ms: int, end_ms: int, sample_rate_hz: int | None = None) -> Folded:
         """As `segment`, with what folding its channels has cost."""
+        native = self.sample_rate_hz
+        meter = FoldMeter(_samples(start_ms, native), _samples(end_ms, native))
+        wave = self._segment(start_ms, end_ms, sample_rate_hz or native, meter)
+        return Folded(wave, meter.level_db)
+
+    def _segment(self, start_ms: int, end_ms: int, rate: int, meter: FoldMeter | None) -> Wave:
         if not 0 <= start_ms < end_ms:
             raise ValueError(f"a span starts at 0 ms or later and ends after its start, not {start_ms} to {end_ms}")
-        rate = sample_rate_hz or self.sample_rate_hz
         first = _samples(start_ms, rate)
         last = first + _samples(end_ms - start_ms, rate)
-        native = self.sample_rate_hz
-        meter = FoldMeter(first * native // rate, -(-last * native // rate))
-        wave = self._samples(first, last, meter) if rate == native else self._resampled(first, last, rate, meter)
+        same = rate == self.sample_rate_hz
+        wave = self._samples(first, last, meter) if same else self._resampled(first, last, rate, meter)
         if wave.size == 0 and self.declared_ms is not None and start_ms < self.declared_ms - 1000:
             raise DecodeError(
                 "undecodable", f"nothing decodes at {start_ms} ms though the file declares {self.declared_ms} ms"
             )
-        return Folded(wave, meter.level_db)
+        return wave
 
     def samples(self, first: int, last: int) -> Wave:
         """Mono samples [first, last) at the file's own rate; holes in the stream are silence."""
-        return self._samples(first, last, FoldMeter(first, last))
+        return self._samples(first, last, None)
 
-    def _samples(self, first: int, last: int, meter: FoldMeter) -> Wave:
+    def _samples(self, first: int, last: int, meter: FoldMeter | None) -> Wave:
         pieces: list[tuple[int, Wave]] = []
         for position, wave in self._waves_from(first, meter):
             if position >= last:
@@ -169,7 +173,7 @@ class AudioSource:
     ) -> None:
         self.close()
 
-    def _resampled(self, first: int, last: int, rate: int, meter: FoldMeter) -> Wave:
+    def _resampled(self, first: int, last: int, rate: int, meter: FoldMeter | None) -> Wave:
         """Samples [first, last) at `rate`, on the grid that resampling the whole file would give."""
         native = self.sample_rate_hz
         step_out = rate // math.gcd(rate, native)  # the two rates' grids meet every so many samples
@@ -179,13 +183,15 @@ class AudioSource:
         wave = resample(self._samples(steps * step_in, until, meter), native, rate)
         return wave[first - steps * step_out : last - steps * step_out]
 
-    def _waves_from(self, first: int, meter: FoldMeter) -> Iterator[tuple[int, Wave]]:
+    def _waves_from(self, first: int, meter: FoldMeter | None) -> Iterator[tuple[int, Wave]]:
         """(position, mono wave) of every frame from somewhat before `first` to the end."""
         before = self._clock.pts_before(first - math.ceil(PREROLL_S * self.sample_rate_hz))
         frames = self._good_frames(self._frames(self._reader.starting_at(before)))
         for position, frame in placed(frames, self._clock):
-            wave = mono(frame)
-            meter.hear(position, frame, wave)
+            channels = channels_of(frame)
+            wave = channels.mix()
+            if meter is not None:
+                meter.hear(position, channels, wave)
             yield position, wave
 
     def _good_frames(self, frames: Iterator[Any | None]) -> Iterator[Any]:

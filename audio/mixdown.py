@@ -7,7 +7,7 @@ then the two ears are averaged. Weights add up to one, so nothing can clip that 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,39 +44,53 @@ _FORMATS: dict[str, tuple[type[np.generic], float, float]] = {
 }
 
 
+class Channels(NamedTuple):
+    """A frame's samples before they are mixed: a view of each channel, its weight in the mix, and what the values mean.
+
+    (The library's own `to_ndarray` costs a copy and twice the time.)
+    """
+
+    samples: list[Any]
+    weights: Wave
+    full_scale: float
+    silence: float
+
+    def mix(self) -> Wave:
+        """One mono wave of its own memory."""
+        wave: Wave = self.samples[0] * self.weights[0]
+        for channel, weight in zip(self.samples[1:], self.weights[1:], strict=True):
+            wave += channel * weight
+        mixed: Wave = self._scaled(wave).astype(np.float32, copy=False)
+        return mixed
+
+    def energy(self, start: int, end: int) -> float:
+        """Sum of squares of the samples [start, end) of all channels, weighted as in the mix."""
+        total = 0.0
+        for channel, weight in zip(self.samples, self.weights.tolist(), strict=True):
+            part = self._scaled(channel[start:end].astype(np.float32, copy=False))
+            total += weight * float(np.dot(part, part))
+        return total
+
+    def _scaled(self, values: Any) -> Any:
+        if self.full_scale == 1.0:
+            return values
+        return (values - np.float32(self.silence)) / np.float32(self.full_scale)
+
+
 def mono(frame: Any) -> Wave:
     """The frame's samples as one mono wave of its own memory."""
+    return channels_of(frame).mix()
+
+
+def channels_of(frame: Any) -> Channels:
     kind, full_scale, silence = _FORMATS[frame.format.name.removesuffix("p")]
-    channels = _channels(frame, kind)
-    weights = _weights(frame, len(channels))
-    wave: Wave = channels[0] * weights[0]
-    for channel, weight in zip(channels[1:], weights[1:], strict=True):
-        wave += channel * weight
-    if full_scale != 1.0:
-        wave = (wave - np.float32(silence)) / np.float32(full_scale)
-    return wave.astype(np.float32, copy=False)
-
-
-def channel_powers(frame: Any, start: int, end: int) -> float:
-    """The energy of the channels' samples [start, end), weighted as `mono` mixes them; full scale is 1."""
-    kind, full_scale, silence = _FORMATS[frame.format.name.removesuffix("p")]
-    channels = _channels(frame, kind)
-    energy = 0.0
-    for channel, weight in zip(channels, _weights(frame, len(channels)), strict=True):
-        part = channel[start:end].astype(np.float32)
-        if full_scale != 1.0:
-            part = (part - np.float32(silence)) / np.float32(full_scale)
-        energy += float(weight) * float(np.dot(part, part))
-    return energy
-
-
-def _channels(frame: Any, kind: type[np.generic]) -> list[Any]:
-    """A view of each channel's samples. (The library's own `to_ndarray` costs a copy and twice the time.)"""
     count = frame.samples
     if frame.format.is_planar:
-        return [np.frombuffer(plane, kind, count) for plane in frame.planes]
-    channels = frame.layout.nb_channels
-    return list(np.frombuffer(frame.planes[0], kind, count * channels).reshape(count, channels).T)
+        views = [np.frombuffer(plane, kind, count) for plane in frame.planes]
+    else:
+        channels = frame.layout.nb_channels
+        views = list(np.frombuffer(frame.planes[0], kind, count * channels).reshape(count, channels).T)
+    return Channels(views, _weights(frame, len(views)), full_scale, silence)
 
 
 def _weights(frame: Any, count: int) -> Wave:

@@ -75,7 +75,7 @@ def bare_whole(path: Path) -> None:
 def cut_and_encode(path: Path) -> None:
     with AudioSource(path) as source:
         for start_ms, end_ms in CLIPS_MS:
-            encode(source.segment(start_ms, end_ms, 48_000), 48_000, "flac")
+            encode(source.folded_segment(start_ms, end_ms, 48_000).wave, 48_000, "flac")
 
 
 def best(run: Callable[[Path], None], path: Path, repeat: int) -> float:

@@ -5,7 +5,7 @@ import soundfile
 
 from audio.decode import AudioSource
 from audio.fold import FLOOR_DB, FoldMeter
-from audio.mixdown import mono
+from audio.mixdown import channels_of, mono
 
 RATE = 16_000
 CHANCE = np.random.default_rng(3)
@@ -61,7 +61,7 @@ def surround(**speakers):
     names = ("FL", "FR", "FC", "LFE", "SL", "SR")
     heard = frame([speakers.get(name, 0 * LEFT) for name in names], "5.1(side)")
     meter = FoldMeter(0, LEFT.size)
-    meter.hear(0, heard, mono(heard))
+    meter.hear(0, channels_of(heard), mono(heard))
     return meter.level_db
 
 
@@ -75,5 +75,5 @@ def test_surround_is_measured_against_what_the_fold_hears_of_it():
 def test_what_is_no_number_measures_nothing():
     meter = FoldMeter(0, LEFT.size)
     heard = frame([LEFT, np.full_like(LEFT, np.nan)], "stereo")
-    meter.hear(0, heard, mono(heard))
+    meter.hear(0, channels_of(heard), mono(heard))
     assert meter.level_db is None
