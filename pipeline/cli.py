@@ -150,6 +150,24 @@ def verify(path: str, decode: bool, sweep: bool) -> None:
     sys.exit(verify_verb(path, decode=decode, sweep=sweep))
 
 
+@main.command()
+@click.argument("files", nargs=-1)
+@click.option("--text", "texts", multiple=True, help="What may be heard. Given several times: a matrix of scores.")
+@click.option("--captions", type=click.Path(dir_okay=False), help="CSV or JSONL of file,caption: one score a line.")
+@click.option("--model", default="embedded", show_default=True, help="A model's folder or file, or a Hub name.")
+@click.option("--format", "format_name", type=click.Choice(["table", "jsonl", "csv"]), default="table")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@speak_plainly
+def score(files: tuple[str, ...], texts: tuple[str, ...], captions: str | None, **options: Any) -> None:
+    """CLAP scores of FILES (files, folders, patterns) with texts: how well each text fits each sound.
+
+    Any length, rate and number of channels. Exit code 1 when a file could not be heard.
+    """
+    from pipeline.verbs_listen import score_verb
+
+    sys.exit(score_verb(files, texts, captions, **options))
+
+
 def entry() -> None:
     """What the shell starts: the verbs, then an end without Python's tear-down.
 

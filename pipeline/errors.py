@@ -14,6 +14,8 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.plan import PlanError
     from pipeline.run import LegStopped
     from pipeline.runfolder import OtherRun
+    from pipeline.score_files import FilesError
+    from pipeline.scorers import ModelError
     from pipeline.sources import SourceError
 
     return (
@@ -27,4 +29,6 @@ def known_errors() -> tuple[type[Exception], ...]:
         ExportError,
         CompactionError,
         StoreError,
+        ModelError,
+        FilesError,
     )
