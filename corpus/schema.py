@@ -86,6 +86,9 @@ CAPTION = pa.schema(
         pa.field("caption_logprob", pa.float32()),
         pa.field("merged_into", pa.string()),
         pa.field("joined_end_ms", pa.int64()),
+        pa.field("speech_word", pa.string()),  # the first such word or phrase of the caption, in lower case; null: none
+        pa.field("music_word", pa.string()),
+        pa.field("extra_word", pa.string()),  # of the recipe's own words
     ]
 )
 
