@@ -3,10 +3,12 @@
     clap_score >= 0.4 and duration_s > 5
     0.1 <= speech_ratio < 0.5 or is_null(speech_ratio)
     license in ["CC0", "CC-BY"] and not contains(lower(caption), "wind")
+    bandwidth_hz >= 8000 and coalesce(mono_fold_db, 0) > -12
 
 Python's own parser reads the text and only the node kinds below are taken, so nothing in it can be run.
 Nulls behave as in SQL: a comparison with null is unknown, `not` of unknown is unknown, and a row whose
-condition is unknown is left out. A mistake is an `ExpressionError` that says where it stands.
+condition is unknown is left out; `coalesce(column, value)` is the value where the column is null.
+A mistake is an `ExpressionError` that says where it stands.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ DERIVED: dict[str, tuple[pa.compute.Expression, str, str]] = {
     "duration_s": (pc.field("duration_ms").cast(pa.float64()) / 1000.0, "duration_ms", "number"),
 }
 
-FUNCTIONS = ('contains(text, "word")', "lower(text)", "is_null(column)")
+FUNCTIONS = ('contains(text, "word")', "lower(text)", "is_null(column)", "coalesce(column, value)")
+_ARGUMENTS = {"contains": 2, "lower": 1, "is_null": 1, "coalesce": 2}
 
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "equal",
@@ -187,15 +190,17 @@ class _Reader:
 
     def _read_call(self, node: ast.Call) -> _Value:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name not in {"contains", "lower", "is_null"} or node.keywords:
+        if name not in _ARGUMENTS or node.keywords:
             raise self._error(node, f"unknown function; there are {', '.join(FUNCTIONS)}")
-        wanted = 2 if name == "contains" else 1
+        wanted = _ARGUMENTS[name]
         if len(node.args) != wanted:
             values = "1 value" if wanted == 1 else f"{wanted} values"
             raise self._error(node, f"{name} takes {values}: {', '.join(FUNCTIONS)}")
         first = self._value(node.args[0])
         if name == "is_null":
             return _Value(first.expression.is_null(), "truth")
+        if name == "coalesce":
+            return self._coalesce(first, node.args[1])
         if first.kind != "text":
             raise self._error(node.args[0], f"{name} works on text")
         if name == "lower":
@@ -205,6 +210,13 @@ class _Reader:
         if word.kind != "text" or word.constant is None:
             raise self._error(node.args[1], 'contains looks for a quoted word: contains(caption, "rain")')
         return _Value(pc.match_substring(first.expression, word.constant), "truth")
+
+    def _coalesce(self, column: _Value, node: ast.expr) -> _Value:
+        value = self._value(node)
+        if value.constant is None:
+            raise self._error(node, "coalesce takes a number, a text or a truth value for null: coalesce(column, 0)")
+        self._same_kind(column, value, node)
+        return _Value(pc.coalesce(column.expression, _beside(value, column)), column.kind, single=column.single)
 
     def _read_binop(self, node: ast.BinOp) -> _Value:
         hint = _HINTS.get(type(node.op), "only comparisons, and, or, not, in and functions are")

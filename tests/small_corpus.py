@@ -156,6 +156,8 @@ class SmallCorpus:
             "num_samples": count,
             "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
             "speech_ratio": i / 10,
+            "bandwidth_hz": 8000 - 1000 * i,
+            "mono_fold_db": None if n % 2 else -6.0 * i,
         }
 
     def _scored(self, entry: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +171,7 @@ class SmallCorpus:
             "caption_model": "small-captioner@cafe",
             "clap_score": self.score(n, i),
             "clap_model": self.scorer,
+            "music_word": "guitar" if i == 0 else None,
         }
         if self.joined and n == 1 and i in (1, 2, 3):
             added["caption"] = "one long rain"

@@ -45,6 +45,11 @@ def kept(text: str) -> list[int]:
         ("loud", [0, 3]),
         ("loud == False", [1]),
         ("row >= 1\n and row < 3", [1, 2]),
+        ("coalesce(clap_score, 0) < 0.2", [0, 3]),
+        ("coalesce(clap_score, -1) > -0.5", [0, 1, 2]),
+        ("coalesce(license, 'none') not in ['CC0', 'CC-BY']", [2, 3]),
+        ("coalesce(loud, True)", [0, 2, 3]),
+        ("row > 1 and not coalesce(loud, False)", [2]),
     ],
 )
 def test_keeps_the_rows_it_says(text: str, rows: list[int]) -> None:
@@ -77,6 +82,9 @@ def test_names_the_columns_it_reads() -> None:
         ("contains(row, 'a')", "works on text"),
         ("contains(caption)", "takes 2 values"),
         ("lower(x=caption) == 'a'", "unknown function"),
+        ("coalesce(row) > 1", "coalesce takes 2 values"),
+        ("coalesce(row, loud) > 1", "a truth value for null"),
+        ("coalesce(row, 'a') > 1", "a number is compared with a text"),
         ("row in row", "after `in` comes a list"),
         ("row in []", "after `in` comes a list"),
         ("row in [clap_score]", "only numbers or strings"),
