@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench kill-test clean-demo
+.PHONY: help setup laion-env demo test check bench kill-test clean-demo
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,11 @@ demo: setup ## the first command: real sound in, a verified corpus and shards ou
 
 clean-demo: ## forget the demo's run
 	rm -rf runs/demo
+
+laion-env: setup ## .venv-laion: LAION's own CLAP package, whose pins clash with ours (850 MB; docs/scoring.md)
+	$(PYTHON) -m venv .venv-laion
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > "$$(.venv-laion/bin/python -c 'import site; print(site.getsitepackages()[0])')/autorecap.pth"
+	.venv-laion/bin/pip install -q --disable-pip-version-check $(PIP_ARGS) "laion-clap==1.1.7" "numpy<2" "pyarrow<26"
 
 test: setup ## all tests
 	$(BIN)/python -m pytest

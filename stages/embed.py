@@ -1,31 +1,34 @@
 """Hear each clip once: its CLAP audio embedding, for the captioner, for joins, for the score and for search.
 
 - use: embed
-  model: embedded
+  model: embedded        # or a ClapModel (folder or Hub name), or one of LAION's .pt files
+  clap: {tokenizer: /models/roberta-base, weights_sha256: 51c68f12f9d7…}
   keep: true
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 import pyarrow as pa
 from annotated_types import Ge, Le, MinLen
 
 from corpus.schema import fields
+from scorer.load import ClapOptions
 from stages.base import Needs, Services, with_columns, with_endings
 from stages.models import hear_all, shared_scorer
 
 
 @dataclass(kw_only=True)
 class Embed:
-    """`model`: "embedded" or a transformers ClapModel (folder or Hub name). `keep`: commit the embedding as a column.
+    """`model` and `clap`: see scorer.load.load_scorer and ClapOptions. `keep`: commit the embedding as a column.
 
     `batch`: clips decoded at a time. It bounds memory and changes no number.
     """
 
     model: Annotated[str, MinLen(1)] = "embedded"
+    clap: ClapOptions = field(default_factory=ClapOptions)
     keep: bool = False
     batch: Annotated[int, Ge(1), Le(1024)] = 64
 
@@ -41,7 +44,7 @@ class Embed:
         return Needs(model=True)
 
     def open(self, services: Services) -> None:
-        self._scorer = shared_scorer(self.model, services.device, services.threads)
+        self._scorer = shared_scorer(self.model, services.device, services.threads, self.clap)
 
     def run(self, clips: pa.Table) -> pa.Table:
         from scorer.load import model_name

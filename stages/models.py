@@ -9,22 +9,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from scorer.load import ClapOptions
 from stages.base import Ending
 
 if TYPE_CHECKING:
     from captioner.load import Captioner
     from scorer.load import Scorer
+    from scorer.text_cache import TextCache
 
 #: A clip whose loudest sample is under this (-90 dBFS) is digital silence: there is nothing to caption or score.
 SILENT_PEAK = 10 ** (-90 / 20)
 
 
 @lru_cache(maxsize=2)
-def shared_scorer(model: str, device: str, threads: int) -> Scorer:
+def shared_scorer(model: str, device: str, threads: int, options: ClapOptions = ClapOptions()) -> Scorer:  # noqa: B008
     """Embed, Caption and Score on one worker hold one set of weights."""
     from scorer.load import load_scorer
 
-    return load_scorer(model, device, threads)
+    return load_scorer(model, device, threads, options)
+
+
+@lru_cache(maxsize=2)
+def shared_texts(model: str, device: str, threads: int, options: ClapOptions = ClapOptions()) -> TextCache:  # noqa: B008
+    """The worker's memory of captions that it has embedded."""
+    from scorer.text_cache import TextCache
+
+    return TextCache(shared_scorer(model, device, threads, options))
 
 
 @lru_cache(maxsize=2)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -15,15 +15,17 @@ import pyarrow as pa
 from annotated_types import Ge, Le, MinLen
 
 from corpus.schema import fields
+from scorer.load import ClapOptions
 from stages.base import Ending, Needs, Services, with_columns, with_endings
-from stages.models import shared_scorer
+from stages.models import shared_scorer, shared_texts
 
 
 @dataclass(kw_only=True)
 class Score:
-    """`model` must be the one that `embed` used. Clips under `min_score` end as filtered / low_clap."""
+    """`model` and `clap` must be those that `embed` has. Clips under `min_score` end as filtered / low_clap."""
 
     model: Annotated[str, MinLen(1)] = "embedded"
+    clap: ClapOptions = field(default_factory=ClapOptions)
     min_score: Annotated[float, Ge(-1), Le(1)] | Literal["auto"] | None = None
 
     reads: ClassVar[tuple[str, ...]] = ("caption", "clap_audio_embedding")
@@ -33,7 +35,8 @@ class Score:
         return Needs(model=True)
 
     def open(self, services: Services) -> None:
-        self._scorer = shared_scorer(self.model, services.device, services.threads)
+        self._scorer = shared_scorer(self.model, services.device, services.threads, self.clap)
+        self._texts = shared_texts(self.model, services.device, services.threads, self.clap)
         self._limit = self._scorer.preset_thresholds["AutoReCapXL"] if self.min_score == "auto" else self.min_score
 
     def run(self, clips: pa.Table) -> pa.Table:
@@ -44,7 +47,7 @@ class Score:
         captions = clips.column("caption").to_pylist()
         embeddings = clips.column("clap_audio_embedding").to_pylist()
         rows = [k for k in range(clips.num_rows) if captions[k] and embeddings[k] is not None]
-        texts = self._scorer.embed_text([captions[k] for k in rows])
+        texts = self._texts.embed([captions[k] for k in rows])
         scores: list[float | None] = [None] * clips.num_rows
         for row, text in zip(rows, texts, strict=True):
             scores[row] = float(np.dot(np.asarray(embeddings[row], dtype=np.float32), text))

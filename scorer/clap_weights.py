@@ -1,0 +1,206 @@
+"""Published CLAP weights in one layout: LAION's .pt files and transformers' ClapModel, sizes read from the shapes.
+
+LAION's training checkpoints hold more than the model (optimiser, epoch, the classifier of the audio tower, the two
+`_transform` heads of the training loss): those names are known and left alone. Any other name that is too much or
+missing is an error that lists it. Nothing in a file is run: `weights_only`, plus numpy's plain scalars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scorer.htsat import HtsatShape
+from scorer.weights import WeightsError
+
+State = dict[str, torch.Tensor]
+
+#: In the published files, not in what embeds: front ends, classifiers, training's heads, tables worked out anew.
+UNUSED = re.compile(
+    r"logit_scale(_a|_t)?|attn_mask|(audio|text)_transform\..*|text_branch\.embeddings\.(position|token_type)_ids"
+    r"|audio_branch\.(spectrogram_extractor|logmel_extractor|tscam_conv|head)\..*"
+    r"|audio_branch\..*(relative_position_index|attn_mask|num_batches_tracked)"
+)
+HINT = "LAION's files with an HTSAT tower and RoBERTa text are read; others: model: laion-clap:FILE (its own package)"
+
+
+@dataclass(frozen=True)
+class ClapWeights:
+    """One CLAP: `audio` as scorer.htsat names it, `text` as transformers' ClapTextModel does."""
+
+    audio: State
+    text: State
+    audio_projection: State  # linear1, linear2
+    text_projection: State
+    shape: HtsatShape
+    embedding_dim: int
+
+
+def read_laion(path: Path) -> tuple[ClapWeights, str]:
+    """The weights of one of LAION's .pt files, and the file's SHA-256."""
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}")
+    try:
+        with torch.serialization.safe_globals(_plain_numpy()):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        first = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path} is refused: it holds more than weights, or is no checkpoint ({first})") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as a checkpoint: {error}; fetch it again") from error
+    state = _state_of(loaded, path)
+    try:
+        weights = from_laion(state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    with path.open("rb") as file:
+        return weights, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain_numpy() -> list[Any]:
+    """Training's metrics in LAION's files are numpy scalars, written under numpy 1's module name."""
+    scalar = np.float64(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [*((scalar, name) for name in names), np.dtype, *{type(np.dtype(kind)) for kind in "fdilq?"}]
+
+
+def _state_of(loaded: Any, path: Path) -> State:
+    inner = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+    if not isinstance(inner, Mapping) or not inner:
+        raise WeightsError(f"{path} holds no state_dict. {HINT}")
+    state = {str(name).removeprefix("module."): value for name, value in inner.items()}
+    strange = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if strange:
+        raise WeightsError(f"{path}: no tensors under {', '.join(strange[:5])}. {HINT}")
+    return state
+
+
+def from_laion(state: State) -> ClapWeights:
+    """LAION's names; see HINT for what is read."""
+    names = [name for name in state if not UNUSED.fullmatch(name)]
+    audio = {n.removeprefix("audio_branch."): state[n] for n in names if n.startswith("audio_branch.")}
+    text = {n.removeprefix("text_branch."): state[n] for n in names if n.startswith("text_branch.")}
+    if "patch_embed.proj.weight" not in audio:
+        raise WeightsError(f"its audio tower is no HTSAT. {HINT}")
+    if "embeddings.word_embeddings.weight" not in text:
+        raise WeightsError(f"its text tower is no RoBERTa. {HINT}")
+    projections = {side: _linears(state, f"{side}_projection", "0", "2") for side in ("audio", "text")}
+    known = re.compile(r"(audio_branch|text_branch|audio_projection|text_projection)\..*")
+    unknown = [name for name in names if not known.fullmatch(name)]
+    if unknown:
+        raise WeightsError(f"these names are not CLAP's: {', '.join(unknown[:8])}. {HINT}")
+    return _weights(audio, text, projections["audio"], projections["text"])
+
+
+def from_transformers(model: Any) -> ClapWeights:
+    """A ClapModel's weights under the same names."""
+    state: State = model.state_dict()
+    audio = dict(_renamed(_under(state, "audio_model.audio_encoder.")))
+    projections = {side: _linears(state, f"{side}_projection", "linear1", "linear2") for side in ("audio", "text")}
+    return _weights(audio, _under(state, "text_model."), projections["audio"], projections["text"])
+
+
+def _weights(audio: State, text: State, audio_projection: State, text_projection: State) -> ClapWeights:
+    return ClapWeights(
+        audio={name: value.float() for name, value in audio.items()},
+        text={name: value.float() if value.is_floating_point() else value for name, value in text.items()},
+        audio_projection=audio_projection,
+        text_projection=text_projection,
+        shape=shape_of(audio),
+        embedding_dim=len(audio_projection["linear2.bias"]),
+    )
+
+
+def shape_of(audio: State) -> HtsatShape:
+    """The tower's sizes from its tensors."""
+    width = len(audio["patch_embed.proj.weight"])
+    tables = {
+        (int(m[1]), int(m[2])): value
+        for name, value in audio.items()
+        if (m := re.fullmatch(r"layers\.(\d+)\.blocks\.(\d+)\.attn\.relative_position_bias_table", name))
+    }
+    if not tables:
+        raise WeightsError(f"its audio tower has no Swin blocks. {HINT}")
+    stages = 1 + max(stage for stage, _ in tables)
+    window = (round(len(tables[0, 0]) ** 0.5) + 1) // 2
+    fused = audio.get("patch_embed.fusion_model.local_att.0.weight")
+    mels, patch = len(audio["bn0.weight"]), int(audio["patch_embed.proj.weight"].shape[-1])
+    return HtsatShape(
+        width=width,
+        depths=tuple(sum(1 for stage, _ in tables if stage == at) for at in range(stages)),
+        heads=tuple(int(tables[at, 0].shape[1]) for at in range(stages)),
+        window=window,
+        mels=mels,
+        picture=4 * mels,
+        patch=patch,
+        fusion=fused is not None,
+        fusion_width=0 if fused is None else len(fused),
+    )
+
+
+def _under(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _linears(state: State, prefix: str, first: str, second: str) -> State:
+    """The two layers of a projection, by one pair of names."""
+    found = {}
+    for theirs, ours in ((first, "linear1"), (second, "linear2")):
+        for part in ("weight", "bias"):
+            name = f"{prefix}.{theirs}.{part}"
+            if name not in state:
+                raise WeightsError(f"{name} is missing. {HINT}")
+            found[f"{ours}.{part}"] = state[name].float()
+    return found
+
+
+#: transformers' names of a Swin block -> HTS-AT's.
+RENAMED = (
+    ("batch_norm.", "bn0."),
+    ("attention.self.relative_position_bias_table", "attn.relative_position_bias_table"),
+    ("attention.output.dense", "attn.proj"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+    ("layernorm_before", "norm1"),
+    ("layernorm_after", "norm2"),
+)
+
+
+def _renamed(state: State) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in state.items():
+        if name.endswith(("relative_position_index", "num_batches_tracked", "self.key.weight", "self.value.weight")):
+            continue
+        if name.endswith(("self.key.bias", "self.value.bias")):
+            continue
+        if ".attention.self.query." in name:
+            parts = [state[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
+            yield name.replace("attention.self.query", "attn.qkv"), torch.cat(parts)
+            continue
+        for theirs, ours in RENAMED:
+            if theirs in name:
+                name = name.replace(theirs, ours)
+                break
+        yield name, value
+
+
+def fill_module(module: torch.nn.Module, state: State, what: str, optional: str = "(?!)") -> None:
+    """Every tensor by name and shape; `optional`: names that the module has and a file need not hold."""
+    wanted = {n: v for n, v in module.state_dict().items() if not n.endswith("num_batches_tracked")}
+    faults = [f"{n} is missing" for n in wanted if n not in state and not re.fullmatch(optional, n)]
+    faults += [f"{n} is not a tensor of {what}" for n in state if n not in wanted]
+    faults += [
+        f"{n} has shape {tuple(v.shape)}, wanted {tuple(wanted[n].shape)}"
+        for n, v in state.items()
+        if n in wanted and v.shape != wanted[n].shape
+    ]
+    if faults:
+        raise WeightsError(f"{what} does not fit: " + "; ".join(faults[:8]) + (" …" if len(faults) > 8 else ""))
+    module.load_state_dict(state, strict=False)
