@@ -29,7 +29,8 @@ clean-demo: ## forget the demo's run
 
 laion-env: setup ## .venv-laion: LAION's own CLAP package, whose pins clash with ours (850 MB; docs/scoring.md)
 	$(PYTHON) -m venv .venv-laion
-	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > "$$(.venv-laion/bin/python -c 'import site; print(site.getsitepackages()[0])')/autorecap.pth"
+	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
+		> "$$(.venv-laion/bin/python -c 'import site; print(site.getsitepackages()[0])')/autorecap.pth"
 	.venv-laion/bin/pip install -q --disable-pip-version-check $(PIP_ARGS) "laion-clap==1.1.7" "numpy<2" "pyarrow<26"
 
 test: setup ## all tests

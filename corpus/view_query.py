@@ -6,6 +6,7 @@ wanted = Wanted(known, query)        # columns to read, the condition as one Arr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Query:
     where: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     keep: Sequence[str] = ()
+    keep_duplicates: bool = False
 
 
 def compacted_names(store: Store, leg: str) -> list[str]:
@@ -115,6 +117,7 @@ def make_query(
     preset: str | None,
     thresholds: Mapping[str, Mapping[str, float]],
     keep: Sequence[str],
+    keep_duplicates: bool,
 ) -> Query:
     if preset is not None and preset not in PRESETS:
         raise ViewError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
@@ -130,6 +133,7 @@ def make_query(
             raise ViewError("no clip has a CLAP score yet: a preset or --clap-min needs a leg that scores")
         if preset is not None:
             subset = PRESETS[preset].subset
+            _refuse_strangers(models, thresholds)
             found = {model: thresholds.get(model, PAPER_THRESHOLDS)[subset] for model in models}
             min_duration_s = max(filter(None, (min_duration_s, PRESETS[preset].min_duration_s)), default=None)
         elif len(models) > 1 and "clap_model" not in (where or ""):
@@ -144,7 +148,22 @@ def make_query(
         where=where.strip() if where and where.strip() else None,
         thresholds=found,
         keep=tuple(dict.fromkeys(column for column in keep if column not in VIEW.names)),
+        keep_duplicates=keep_duplicates,
     )
+
+
+def _refuse_strangers(models: Sequence[str], thresholds: Mapping[str, Mapping[str, float]]) -> None:
+    """A preset needs to know the weights: `clap_model` is `<name>@<first 12 digits of their SHA-256>`."""
+    calibrated = {model.rpartition("@")[0]: model for model in thresholds}
+    for model in models:
+        name, _, digits = model.rpartition("@")
+        if not name or not re.fullmatch("[0-9a-f]{12}", digits):
+            raise ViewError(f"scores of {model!r} name no weights' hash, so no preset fits them: give --clap-min")
+        if model not in thresholds and name in calibrated:
+            raise ViewError(
+                f"the scores are of {model}, the thresholds known here of {calibrated[name]}: other weights, another "
+                "scale. Give --clap-min, or score again (a models leg under another name)"
+            )
 
 
 class Wanted:
@@ -157,10 +176,15 @@ class Wanted:
         self.joins = all(name in known.names for name in _JOIN)
         columns = {name for name in self.schema.names if name in known.names and name not in _OWN}
         columns |= {"outcome"} | (set(_JOIN) if self.joins else set())
+        #: Whether clips that a copy is kept of (`dup_keep` false) stay out.
+        self.leaves_duplicates_out = not query.keep_duplicates and "dup_keep" in known.names
+        columns |= {"dup_keep"} if self.leaves_duplicates_out else set()
         columns |= set(where.columns) - {"duration_ms"} if where else set()
         self.columns = sorted(columns)
         #: The columns that decide whether a clip is kept.
-        self.decides = {"outcome", "duration_ms", "clap_score", "clap_model"} | (where.columns if where else set())
+        self.decides = {"outcome", "duration_ms", "clap_score", "clap_model", "dup_keep"} | (
+            where.columns if where else set()
+        )
         self.condition = _condition(query, where)
 
 

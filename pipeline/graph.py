@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -62,10 +63,13 @@ def run_wave(
 
 
 def _resources(job: LegJob, group: int, pool: Pool) -> dict[str, Any]:
+    """What Ray reserves for one worker of the pool, and the interpreter that it runs in."""
+    asked: dict[str, Any] = {"num_cpus": pool.cpus_per_worker or 0}
     if job.devices[group] == "cuda":
-        gpus = 1.0 if pool.gpus_per_worker is None else pool.gpus_per_worker
-        return {"num_gpus": gpus, "num_cpus": pool.cpus_per_worker or 0}
-    return {"num_cpus": pool.cpus_per_worker or 0}
+        asked["num_gpus"] = 1.0 if pool.gpus_per_worker is None else pool.gpus_per_worker
+    if pool.python is not None:
+        asked["runtime_env"] = {"py_executable": str(Path(pool.python).absolute())}
+    return asked
 
 
 def _units(job: LegJob, unit_ids: list[str]) -> Any:

@@ -19,6 +19,7 @@ from corpus import compact, units, views
 from corpus.view_query import ViewError
 from corpus.views import View
 from pipeline.runfolder import legs_of, open_store, read_record
+from scorer.load import PUBLISHED_SCORER
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +34,30 @@ def select(
     preset: str | None = None,
     keep: Sequence[str] = (),
     only_legs: Sequence[str] | None = None,
+    keep_duplicates: bool = False,
 ) -> View:
     """Make the view `name` (default: the preset's name, or "view") of the run folder `run`.
 
     See corpus.views.select for what the conditions mean. `only_legs` leaves out the columns of other legs (of two
-    that caption the same clips, say). Raises ViewError, ExpressionError, OtherRun.
+    that caption the same clips, say). Copies that a dedup leg has found stay out, unless `keep_duplicates`. Raises ViewError, ExpressionError, OtherRun.
     """
     store = open_store(run)
     read_record(store)
     started = list(legs_of(store))
     legs = [leg for leg in started if leg == started[0] or only_legs is None or leg in only_legs]
-    committed = [leg for leg in legs if units.done_units(store, leg, root=leg == legs[0])]
+    done = {leg: units.done_units(store, leg, root=leg == legs[0]) for leg in legs}
+    committed = [leg for leg in legs if done[leg]]
     if not committed:
         raise ViewError(f"{run} has no committed clips yet; start with autorecap run")
     for leg in legs:
         if leg not in committed:
             log.warning("leg %s has committed nothing yet: the view goes without its columns", leg)
+        elif behind := len(done[legs[0]] - done[leg]):
+            log.warning("leg %s has not done %d units yet: their clips are not in the view", leg, behind)
     for leg in committed:
         compact.compact(store, leg, root=leg == legs[0])
-    return views.select(
+    own = scorer_thresholds(legs_of(store))
+    view = views.select(
         store,
         committed,
         name or preset or "view",
@@ -59,9 +65,24 @@ def select(
         clap_min=clap_min,
         min_duration_s=min_duration_s,
         preset=preset,
-        thresholds=scorer_thresholds(legs_of(store)),
+        thresholds=own,
         keep=keep,
+        keep_duplicates=keep_duplicates,
     )
+    warn_of_borrowed(view.summary["query"]["thresholds"], own)
+    return view
+
+
+def warn_of_borrowed(thresholds: Mapping[str, float], own: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Say which scorers a preset measured with the paper's threshold that was made for another one."""
+    borrowed = [model for model in thresholds if model not in own and not model.startswith(f"{PUBLISHED_SCORER}@")]
+    for model in borrowed:
+        log.warning(
+            "the preset's threshold %g is the paper's, made for LAION's CLAP (most likely %s): the scores of %s were "
+            "never calibrated to it. See the histogram of `autorecap report`, and give --clap-min instead",
+            thresholds[model], PUBLISHED_SCORER, model,
+        )  # fmt: skip
+    return borrowed
 
 
 def scorer_thresholds(legs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:

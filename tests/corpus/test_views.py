@@ -18,6 +18,9 @@ from corpus.views import open_view, select
 LEGS = ["fetch", "models"]
 
 
+ONE, TWO = "one@111111111111", "two@222222222222"  # two scorers
+
+
 @pytest.fixture(scope="module")
 def corpus(small_corpus, tmp_path_factory):
     """A corpus that the tests only add views to."""
@@ -153,17 +156,17 @@ def test_a_corpus_without_captions_has_views_too(small_corpus, tmp_path):
 
 def test_scores_of_two_models_are_not_compared(small_corpus, tmp_path):
     made = small_corpus()
-    made.scorer = "one@1"
+    made.scorer = ONE
     original = made._scored
-    made._scored = lambda entry: {**original(entry), "clap_model": "two@2" if entry["row"] % 2 else "one@1"}
+    made._scored = lambda entry: {**original(entry), "clap_model": TWO if entry["row"] % 2 else ONE}
     store = made.make(tmp_path / "run")
-    assert view_query.clap_models(store, LEGS) == ["one@1", "two@2"]
+    assert view_query.clap_models(store, LEGS) == [ONE, TWO]
     with pytest.raises(ViewError, match="cannot be compared"):
         select(store, LEGS, "x", clap_min=0.4)
-    only = select(store, LEGS, "x", clap_min=0.4, where="clap_model == 'two@2'")
-    assert only.summary["clap_models"] == ["two@2"]
-    by_model = select(store, LEGS, "y", preset="HQ", thresholds={"two@2": {"AutoReCapXL": 0, "MQ": 0, "HQ": 2}})
-    assert by_model.summary["clap_models"] == ["one@1"]
+    only = select(store, LEGS, "x", clap_min=0.4, where=f"clap_model == '{TWO}'")
+    assert only.summary["clap_models"] == [TWO]
+    by_model = select(store, LEGS, "y", preset="HQ", thresholds={TWO: {"AutoReCapXL": 0, "MQ": 0, "HQ": 2}})
+    assert by_model.summary["clap_models"] == [ONE]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def test_five_mistakes_are_all_reported_with_file_and_key(tmp_path):
         assert key in text, text
 
 
+def stage_of(tree, use):
+    return next(stage for stage in tree["legs"]["models"]["stages"] if stage["use"] == use)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -79,6 +83,13 @@ def test_five_mistakes_are_all_reported_with_file_and_key(tmp_path):
         (lambda t: t.pop("run"), "run: missing"),
         (lambda t: t["plan"].update(clip_min_s=20), "plan: .*no clip fits"),
         (lambda t: t["execution"]["pools"].update(modles={"workers": 8}), "pools.modles: no stage runs on a pool"),
+        (lambda t: t["execution"]["pools"]["models"].update(python="/no/python"), "there is no interpreter"),
+        (
+            lambda t: stage_of(t, "score").update(clap={"long_clips": "crop"}),
+            "with other options than embed's",
+        ),
+        (lambda t: stage_of(t, "score").update(model="other"), "model: 'other' with other"),
+        (lambda t: stage_of(t, "embed").update(clap={"long_clips": "all"}), "clap.long_clips"),
     ],
 )
 def test_each_mistake_says_what_is_wrong(tmp_path, change, expected):

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,25 @@ def test_waves_and_worker_counts_change_no_byte(tmp_path):
         events(one, recipe(one.root), leg)
         events(other, recipe(other.root, wave_units=2, cpus_per_task=0.5), leg)
     assert digests(one) == digests(other)
+
+
+def test_a_pool_can_have_an_interpreter_of_its_own(tmp_path):
+    """As laion-clap needs it: another environment that sees this one's packages behind its own."""
+    venv.create(tmp_path / "other", with_pip=False, symlinks=True)
+    packages = next((tmp_path / "other" / "lib").glob("python*/site-packages"))
+    (packages / "this.pth").write_text(f"import site; site.addsitedir({site.getsitepackages()[0]!r})\n")
+    store, python = planned(tmp_path / "run", units=2), str(tmp_path / "other" / "bin" / "python")
+    legs = {
+        "fetch": {"stages": [{"use": f"{HERE}:Trial"}]},
+        "models": {"after": "fetch", "stages": [{"use": f"{HERE}:Interpreter", "model": True, "pool": "apart"}]},
+    }
+    asked = Recipe.model_validate(
+        {"name": "trial", "run": store.root, "legs": legs, "execution": {"pools": {"apart": {"python": python}}}}
+    )  # fmt: skip
+    for leg in legs:
+        events(store, asked, leg)
+    said = units.read_columns_unit(store, "models", min(units.done_units(store, "models", root=False)))
+    assert set(said.column("caption").to_pylist()) - {None} == {python}
 
 
 def test_models_takes_what_fetch_has_committed_so_far(tmp_path):

@@ -81,6 +81,27 @@ def test_a_scorers_card_gives_the_thresholds(corpus, tmp_path):
     assert select(whole.root, preset="MQ").summary["query"]["thresholds"] == {made.scorer: 0.4}
 
 
+def test_a_preset_warns_of_a_scorer_that_it_was_not_made_for(corpus, small_corpus, tmp_path, caplog):
+    _, store = corpus
+    select(store.root, preset="MQ")
+    assert "never calibrated" in caplog.text
+    caplog.clear()
+    scorers = ("music_speech_audioset_epoch_15_esc_89.98@0123456789ab",)
+    select(small_corpus(clip_ms=100, scorers=scorers).make(tmp_path / "run").root, preset="MQ")
+    assert "never calibrated" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("scorer", "why"),
+    [("autorecap-clap-small@0123456789ab", "other weights, another scale"), ("mine", "name no weights' hash")],
+)
+def test_a_preset_refuses_scores_of_weights_that_it_does_not_know(small_corpus, tmp_path, scorer, why):
+    store = small_corpus(clip_ms=100, scorers=(scorer,)).make(tmp_path / "run")
+    with pytest.raises(ViewError, match=why):
+        select(store.root, preset="MQ")
+    assert select(store.root, clap_min=0.4).clips > 0
+
+
 def test_refuses_what_is_no_run_or_has_no_clips(tmp_path):
     with pytest.raises(OtherRun, match="not a run folder"):
         select(str(tmp_path))

@@ -73,3 +73,15 @@ class DiesAt(Trial):
         if self.unit in clips.column("unit_id").to_pylist() and not (self.run_root / "mended").exists():
             os._exit(11)
         return super().run(clips)
+
+
+@dataclass(kw_only=True)
+class Interpreter(Trial):
+    """Says which Python it runs in."""
+
+    adds: ClassVar[pa.Schema] = fields("caption")
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        import sys
+
+        return with_columns(clips, {"caption": [sys.executable] * clips.num_rows}, self.adds)
