@@ -101,6 +101,19 @@ SCORE = pa.schema(
     ]
 )
 
+#: What copies of a clip are found by: see corpus/fingerprints.py. Of its own, and not of AUDIO: it is large.
+FINGERPRINT = pa.schema([pa.field("fingerprint", pa.binary())])
+
+#: What the dedup job says of the clips that are ok. A clip without copies is kept and has no group.
+DEDUP = pa.schema(
+    [
+        pa.field("dup_group", pa.string()),  # clip_id of the copy that is kept, its own there
+        pa.field("dup_keep", pa.bool_()),
+        pa.field("dup_kind", pa.string()),  # exact, near; null for what is kept
+        pa.field("dup_similarity", pa.float32()),  # share of fingerprint bits equal to the kept copy's; 0.5 is chance
+    ]
+)
+
 #: Bytes and paths that live only while a leg runs: never committed as columns.
 TRANSIENT = pa.schema(
     [
@@ -133,7 +146,7 @@ SOURCE_OUTCOMES = ("planned", "ended", "failed")
 
 ALL_COLUMNS: dict[str, pa.Field] = {
     field.name: field
-    for group in (IDENTITY, SOURCE, PLAN_ONLY, OUTCOME, AUDIO, CAPTION, SCORE, TRANSIENT)
+    for group in (IDENTITY, SOURCE, PLAN_ONLY, OUTCOME, AUDIO, CAPTION, SCORE, FINGERPRINT, DEDUP, TRANSIENT)
     for field in group
 }
 

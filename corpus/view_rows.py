@@ -24,14 +24,14 @@ Ints = npt.NDArray[np.int64]
 
 
 def kept_rows(store: Store, legs: Sequence[str], wanted: Wanted, counts: Counts) -> Iterator[pa.Table]:
-    for table in _whole_units(compact.scan(store, legs, wanted.columns), wanted.joins):
-        rows = _view_rows(table, wanted)
+    for table in whole_units(compact.scan(store, legs, wanted.columns), wanted.joins):
+        rows = _view_rows(table, wanted, counts)
         if rows.num_rows:
             counts.add(rows)
             yield rows
 
 
-def _whole_units(batches: Iterator[pa.RecordBatch], needed: bool) -> Iterator[pa.Table]:
+def whole_units(batches: Iterator[pa.RecordBatch], needed: bool) -> Iterator[pa.Table]:
     """The batches as tables; where joins are to be put together, no unit is torn between two of them."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
@@ -48,7 +48,7 @@ def _whole_units(batches: Iterator[pa.RecordBatch], needed: bool) -> Iterator[pa
         yield pa.Table.from_batches(waiting)
 
 
-def _view_rows(table: pa.Table, wanted: Wanted) -> pa.Table:
+def _view_rows(table: pa.Table, wanted: Wanted, counts: Counts) -> pa.Table:
     """The clips of whole units that the query keeps, as rows of the view.
 
     The condition is decided on the few columns that it reads; the many others are copied for kept rows only.
@@ -60,7 +60,7 @@ def _view_rows(table: pa.Table, wanted: Wanted) -> pa.Table:
         samples, sizes = joins.summed(samples), joins.summed(sizes)
         table = _set(table, "end_ms", pc.coalesce(table.column("joined_end_ms"), table.column("end_ms")))
     table = _set(table, "duration_ms", _duration_ms(table, samples))
-    kept = _kept_positions(table, wanted)
+    kept = _kept_positions(table, wanted, counts)
     table = _set(_set(table, "num_samples", samples), "audio_bytes", sizes)
     mask = np.zeros(table.num_rows, dtype=bool)
     mask[kept] = True
@@ -70,13 +70,18 @@ def _view_rows(table: pa.Table, wanted: Wanted) -> pa.Table:
     return pa.table([_column(rows, typed.name, typed.type) for typed in wanted.schema], schema=wanted.schema)
 
 
-def _kept_positions(table: pa.Table, wanted: Wanted) -> Ints:
+def _kept_positions(table: pa.Table, wanted: Wanted, counts: Counts) -> Ints:
     condition = pc.field("outcome") == "ok"
     if wanted.condition is not None:
         condition = condition & wanted.condition
     narrow = table.select([name for name in table.column_names if name in wanted.decides])
     numbered = narrow.append_column("position", pa.array(np.arange(table.num_rows)))
-    return numbered.filter(condition).column("position").to_numpy()  # type: ignore[no-any-return]
+    kept = numbered.filter(condition)
+    if wanted.leaves_duplicates_out:
+        unique = pc.fill_null(kept.column("dup_keep"), True)
+        counts.duplicates_left_out += kept.num_rows - pc.sum(unique, min_count=0).as_py()
+        kept = kept.filter(unique)
+    return kept.column("position").to_numpy()  # type: ignore[no-any-return]
 
 
 class _Joins:
@@ -170,6 +175,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.clips = self.milliseconds = self.sources = self.joined = self.without_caption = self.audio_bytes = 0
+        self.duplicates_left_out = 0
         self._models: set[str] = set()
         self._last_source: str | None = None
 
@@ -194,6 +200,7 @@ class Counts:
             "hours": round(self.milliseconds / 3_600_000, 6),
             "sources": self.sources,
             "joined": self.joined,
+            "duplicates_left_out": self.duplicates_left_out,
             "without_caption": self.without_caption,
             "audio_bytes": self.audio_bytes,
             "clap_models": sorted(self._models),

@@ -119,16 +119,20 @@ def select(
     preset: str | None = None,
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
     keep: Sequence[str] = (),
+    keep_duplicates: bool = False,
 ) -> View:
     """Make (or make anew) the view `name` over the compacted columns of `legs`, root leg first.
 
     `clap_min` keeps scores from it up, `min_duration_s` clips longer than it; `where` is a filter
     (corpus/expression.py); `preset` one of PRESETS, with `thresholds[clap_model][subset]` where a scorer has its
     own, the paper's otherwise. `keep` names further columns that the view, and then each exported record, carries.
+    Clips that a dedup leg has found to be copies of a kept one stay out, unless `keep_duplicates`.
     """
     _check_name(name)
     known = corpus_schema(store, legs)
-    query = make_query(store, legs, known, where, clap_min, min_duration_s, preset, thresholds or {}, keep)
+    query = make_query(
+        store, legs, known, where, clap_min, min_duration_s, preset, thresholds or {}, keep, keep_duplicates
+    )
     wanted = Wanted(known, query)
     counts = Counts()
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from corpus.schema import ALL_COLUMNS, AUDIO, OUTCOME, PLAN, TRANSIENT
+from corpus.schema import ALL_COLUMNS, AUDIO, DEDUP, OUTCOME, PLAN, TRANSIENT
 from stages.base import Stage
 from stages.registry import StageError, build_stage
 
 if TYPE_CHECKING:
-    from pipeline.config import Leg
+    from pipeline.config import DedupJob, Leg
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ def build_chain(leg: Leg) -> list[Link]:
 
 def chain_problems(legs: Mapping[str, Leg]) -> list[str]:
     """Lines of `legs.<leg>.stages.<n>.<key>: what is wrong`, in recipe order; empty when all fits."""
-    problems = _shape_problems(legs)
+    problems = _shape_problems(legs) + _scorer_problems(legs)
     known: dict[str, dict[str, pa.DataType]] = {}
     for name, leg in legs.items():
         before = _columns_before(name, leg, known)
-        after, found = _walk(name, leg, before)
+        after, found = _walk(name, leg, before) if leg.job is None else _walk_job(name, leg.job, before)
         known[name] = after
         problems += found
     return problems
@@ -54,6 +54,31 @@ def _shape_problems(legs: Mapping[str, Leg]) -> list[str]:
     for at, (name, leg) in enumerate(legs.items()):
         if leg.after is not None and leg.after not in names[:at]:
             problems.append(f"legs.{name}.after: no earlier leg is called {leg.after!r}")
+    return problems
+
+
+def _scorer_problems(legs: Mapping[str, Leg]) -> list[str]:
+    """A caption can only be scored by the CLAP, and the options, that its sound was heard with."""
+    problems = []
+    heard_with: dict[str, Any] = {}
+    for name, leg in legs.items():
+        heard = heard_with.get(leg.after or "")
+        for at, spec in enumerate(leg.stages):
+            try:
+                stage = build_stage(spec.use, spec.options)
+            except StageError:
+                continue  # said by _walk
+            if not hasattr(stage, "clap"):
+                continue
+            own = (getattr(stage, "model", None), stage.clap)
+            if "clap_audio_embedding" in stage.adds.names:
+                heard = own
+            elif heard is not None and own != heard:
+                problems.append(
+                    f"legs.{name}.stages.{at} ({spec.use}).model: {own[0]!r} with other options than embed's "
+                    f"{heard[0]!r}: two models' scores and sounds do not meet; give both the same `model` and `clap`"
+                )
+        heard_with[name] = heard
     return problems
 
 
@@ -92,6 +117,18 @@ def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dic
             columns[field.name] = field.type
         passing.update(getattr(stage, "transient", ()))
     return {name: type_ for name, type_ in columns.items() if name not in passing}, problems
+
+
+def _walk_job(
+    leg_name: str, job: DedupJob, columns: dict[str, pa.DataType]
+) -> tuple[dict[str, pa.DataType], list[str]]:
+    after = columns | {field.name: field.type for field in DEDUP}
+    if job.near and "fingerprint" not in columns:
+        return after, [
+            f"legs.{leg_name}.job: near copies are found by fingerprint: put `- use: fingerprint` in the leg that "
+            "cuts, or set near: false"
+        ]
+    return after, []
 
 
 def _assume_added(use: str, columns: dict[str, pa.DataType]) -> None:

@@ -100,6 +100,7 @@ def status(run: str, as_json: bool) -> None:
 @click.option("--clap-min", type=float, help="Keep clips whose CLAP score is at least this.")
 @click.option("--min-duration", type=float, metavar="SECONDS", help="Keep clips longer than this.")
 @click.option("--where", help="""A filter, e.g. 'speech_ratio < 0.1 and not contains(caption, "wind")'.""")
+@click.option("--keep-duplicates", is_flag=True, help="Take copies in that a dedup leg has found.")
 @speak_plainly
 def select(
     run: str,
@@ -108,11 +109,22 @@ def select(
     clap_min: float | None,
     min_duration: float | None,
     where: str | None,
+    keep_duplicates: bool,
 ) -> None:
     """Make a view of RUN: a query over stored columns. No model runs; thresholds can be tried in seconds."""
     from pipeline.verbs import select_verb
 
-    sys.exit(select_verb(run, name=name, preset=preset, clap_min=clap_min, min_duration_s=min_duration, where=where))
+    sys.exit(
+        select_verb(
+            run,
+            name=name,
+            preset=preset,
+            clap_min=clap_min,
+            min_duration_s=min_duration,
+            where=where,
+            keep_duplicates=keep_duplicates,
+        )
+    )
 
 
 @main.command()
@@ -166,6 +178,25 @@ def score(files: tuple[str, ...], texts: tuple[str, ...], captions: str | None, 
     from pipeline.verbs_listen import score_verb
 
     sys.exit(score_verb(files, texts, captions, **options))
+
+
+@main.command()
+@click.argument("run")
+@click.argument("text")
+@click.option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many clips.")
+@click.option("--view", help="Only clips of this view.")
+@click.option("--model", help="The scorer for the text: folder, file or Hub name. Default: the one of the corpus.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--min-score", type=float, help="Only clips that fit at least so well.")
+@click.option("--all", "everything", is_flag=True, help="Clips that were filtered or merged too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also a page with players.")
+@speak_plainly
+def search(run: str, text: str, **options: Any) -> None:
+    """Find the clips of RUN that TEXT fits best, e.g. "rain on a roof", by the embeddings it has stored."""
+    from pipeline.verbs_listen import search_verb
+
+    sys.exit(search_verb(run, text, **options))
 
 
 def entry() -> None:

@@ -12,6 +12,7 @@ two starts of one run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
@@ -19,7 +20,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 
 class RecipeError(Exception):
@@ -106,20 +116,56 @@ class StageSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
+class DedupJob(Section):
+    """Copies of clips over the whole corpus. `max_bit_errors` is of an overlap of 10 s; shorter ones get less.
+
+    `near` False: only clips whose samples are equal. `min_overlap`: share of a clip that its kept copy must hold.
+    """
+
+    use: Literal["dedup"]
+    near: bool = True
+    max_bit_errors: float = Field(default=0.33, ge=0.05, le=0.4)
+    min_overlap: float = Field(default=0.6, ge=0.3, le=1)
+
+
 class Leg(Section):
-    """A chain of stages with one commit per unit. `after` names the leg whose units it starts from."""
+    """A chain of stages, or a job over the whole corpus, with one commit per unit; it starts from the leg `after`."""
 
     after: str | None = None
-    stages: list[StageSpec] = Field(min_length=1)
+    stages: list[StageSpec] = Field(default_factory=list)
+    job: DedupJob | None = None
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Leg:
+        if bool(self.stages) == (self.job is not None):
+            raise ValueError("a leg has stages, or a job: one of the two")
+        if self.job is not None and self.after is None:
+            raise ValueError("a job starts from another leg: name it in `after`")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_is_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs that were made before there were jobs know a leg without the key."""
+        without = "stages" if self.job is not None else "job"
+        return {key: value for key, value in dump(self).items() if key != without}
 
 
 class Pool(Section):
-    """Workers that hold models: a fixed number of actors."""
+    """Workers that hold models: a fixed number of actors. `python`: another environment's interpreter for them."""
 
     workers: int = Field(default=1, ge=1, le=10_000)
     gpus_per_worker: float | None = Field(default=None, ge=0, le=64)
     cpus_per_worker: float | None = Field(default=None, ge=0, le=1024)
     threads: int = Field(default=1, ge=1, le=256)
+    python: str | None = None
+
+    @field_validator("python")
+    @classmethod
+    def _python_is_there(cls, path: str | None) -> str | None:
+        """Ray tries for ever to start workers with an interpreter that is not there."""
+        if path is not None and not os.access(path, os.X_OK):
+            raise ValueError(f"there is no interpreter {path!r} on this machine (each node needs it at the same path)")
+        return path
 
 
 class Execution(Section):

@@ -132,7 +132,7 @@ def commit(job: LegJob, unit: pa.Table) -> pa.Table:
     if tally.error is None:
         try:
             rows, won = _commit_rows(job, unit, tally.unit_id)
-            outcomes, audio_ms = _count(rows)
+            outcomes, audio_ms = count_endings(rows)
         except Exception as error:  # noqa: BLE001  a full disk or a refusal concerns this unit; the driver judges
             tally.error = f"commit, unit {tally.unit_id}: {type(error).__name__}: {error}"
     return summary(tally, won=won, outcomes=outcomes, audio_ms=audio_ms)
@@ -174,7 +174,7 @@ def plan_part_sha256(run_root: str, part: str) -> str:
     return plan_store.part_sha256(Store(run_root), part)
 
 
-def _count(rows: pa.Table) -> tuple[dict[str, int], int]:
+def count_endings(rows: pa.Table) -> tuple[dict[str, int], int]:
     """Clips by outcome/reason after the commit, and the audio of those that are ok."""
     counts: Counter[str] = Counter()
     audio_ms = 0

@@ -80,6 +80,11 @@ class LegEnd:
 
 def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitDone | LegEnd]:
     """Run one leg to its end. Raises OtherRun, LegStopped; SIGINT and SIGTERM are the caller's."""
+    if recipe.legs[leg].job is not None:
+        from pipeline.dedup import run_dedup
+
+        yield from run_dedup(store, recipe, leg)
+        return
     started = time.monotonic()
     job = leg_job(store, recipe, leg)
     infos = {info.unit_id: info for info in plan_store.iter_units(store)}
@@ -185,7 +190,7 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
         cache_dir=str(cache_dir(store, recipe)),
         leg=leg,
         after=definition.after,
-        column_legs=_column_legs(recipe, leg),
+        column_legs=column_legs(recipe, leg),
         recipe_sha256=recipe_sha256,
         groups=groups,
         ytdlp=json.dumps(ytdlp_options(recipe)),
@@ -194,7 +199,7 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
     )
 
 
-def _column_legs(recipe: Recipe, leg: str) -> tuple[str, ...]:
+def column_legs(recipe: Recipe, leg: str) -> tuple[str, ...]:
     """The legs that lie between the root leg and this one, in the order they ran."""
     between: list[str] = []
     before = recipe.legs[leg].after

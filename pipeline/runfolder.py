@@ -57,13 +57,15 @@ def read_record(store: Store) -> dict[str, Any]:
 def start_leg(store: Store, recipe: Recipe, leg: str) -> str:
     """Record a leg's definition and return its hash; OtherRun when units were committed by another one.
 
-    Until the first commit it may be mended: a model's mistyped name must not cost the run folder.
+    Until the first commit it may be mended: a model's mistyped name must not cost the run folder. A job's may be
+    changed at any time: its columns are then made anew.
     """
     path = f"corpus/legs/{leg}.json"
     definition = plain(recipe.legs[leg])
     store.put_if_absent(path, _to_bytes(definition))
     there = json.loads(store.read(path))
-    if there != definition and not units.done_units(store, leg, root=recipe.legs[leg].after is None):
+    job = "job" in there and "job" in definition
+    if there != definition and (job or not units.done_units(store, leg, root=recipe.legs[leg].after is None)):
         store.replace(path, _to_bytes(definition))
         there = definition
     _refuse_difference(str(store.root), f"legs.{leg}", there, definition)

@@ -39,7 +39,8 @@ def select(
     """Make the view `name` (default: the preset's name, or "view") of the run folder `run`.
 
     See corpus.views.select for what the conditions mean. `only_legs` leaves out the columns of other legs (of two
-    that caption the same clips, say). Copies that a dedup leg has found stay out, unless `keep_duplicates`. Raises ViewError, ExpressionError, OtherRun.
+    that caption the same clips, say). Copies that a dedup leg has found stay out, unless `keep_duplicates`.
+    Raises ViewError, ExpressionError, OtherRun.
     """
     store = open_store(run)
     read_record(store)

@@ -123,11 +123,22 @@ def select_verb(
     clap_min: float | None,
     min_duration_s: float | None,
     where: str | None,
+    keep_duplicates: bool = False,
 ) -> int:
     from pipeline.select import select
 
-    view = select(run, name, preset=preset, clap_min=clap_min, min_duration_s=min_duration_s, where=where)
+    view = select(
+        run,
+        name,
+        preset=preset,
+        clap_min=clap_min,
+        min_duration_s=min_duration_s,
+        where=where,
+        keep_duplicates=keep_duplicates,
+    )
     say(f"view {view.name}: {view.clips} clips of {view.sources} sources, {view.hours:.2f} h")
+    if left_out := view.summary["duplicates_left_out"]:
+        say(f"  {left_out} more would be in it, but a copy of them is kept (--keep-duplicates takes them in)")
     for line in example_lines(view):
         say(line)
     out = shlex.quote(f"{run.rstrip('/')}/shards/{view.name}")

@@ -18,6 +18,7 @@ BUILT_IN = {
     "cut": "stages.cut:Cut",
     "measure": "stages.measure:Measure",
     "hear_speech": "stages.hear_speech:HearSpeech",
+    "fingerprint": "stages.fingerprint:FingerprintStage",
     "load_audio": "stages.load_audio:LoadAudio",
     "embed": "stages.embed:Embed",
     "caption": "stages.caption:Caption",

@@ -37,7 +37,7 @@ def write(tmp_path, change):
     tree = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
     change(tree)
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
     return path
 
 

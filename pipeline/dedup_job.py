@@ -1,0 +1,155 @@
+"""Find the copies in a corpus: blocks of clips, keys sorted in partitions, pairs confirmed block by block.
+
+    clips ─► blocks (fingerprints in shared memory) ─► keys by partition ─► pairs that share a key
+          ─► glimpse, then the whole overlap ─► edges ─► who is kept (corpus/dedup.py)
+
+Every step but the last is a function of its arguments that may run anywhere, and what it finds does not depend on how
+clips were cut into blocks or keys into partitions: tests/pipeline/test_dedup_job.py compares them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from corpus.dedup import (
+    Edges,
+    Pairs,
+    Rules,
+    Verdict,
+    candidate_pairs,
+    columns_of,
+    confirmed,
+    exact_keepers,
+    keep_order,
+    keepers,
+    once,
+)
+from corpus.dedup_clips import CLIPS
+from corpus.fingerprints import Prints
+from pipeline.spread import Spread
+
+log = logging.getLogger(__name__)
+
+Ints = npt.NDArray[np.int64]
+Keys = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint16]]
+
+#: Clips whose keys are sorted together.
+PARTITION_CLIPS = 131_072
+
+#: Columns that decide, kept of every clip; fingerprints go to their blocks.
+_DECIDES = [name for name in CLIPS.names if name != "fingerprint"]
+
+
+@dataclass
+class _Block:
+    prints: Any  # Prints, or what stands for it on Ray
+    base: int
+    rows: int
+
+
+@dataclass
+class Copies:
+    """The clips of a corpus, gathered block by block, and then who is a copy of whom."""
+
+    spread: Spread
+    rules: Rules
+    _blocks: list[_Block] = field(default_factory=list)
+    _tables: list[pa.Table] = field(default_factory=list)
+    _rows: int = 0
+
+    def add(self, clips: pa.Table) -> None:
+        """A block of clips (schema CLIPS). Call it with as many rows as fit well in memory."""
+        prints = Prints.of(clips.column("fingerprint").combine_chunks())
+        self._blocks.append(_Block(self.spread.put(prints), self._rows, clips.num_rows))
+        self._tables.append(clips.select(_DECIDES))
+        self._rows += clips.num_rows
+
+    def find(self) -> dict[str, pa.Array]:
+        """The columns of schema DEDUP for every clip added, in that order."""
+        clips = pa.concat_tables(self._tables) if self._tables else CLIPS.empty_table().select(_DECIDES)
+        ranks = keep_order(clips)
+        exact = exact_keepers(clips.column("hash"), ranks)
+        edges = self._edges(ranks, exact) if self._rows else Edges.of([])
+        verdict: Verdict = keepers(edges, ranks, exact)
+        return columns_of(verdict, exact, clips.column("clip_id").combine_chunks())
+
+    def _edges(self, ranks: Ints, exact: Ints) -> Edges:
+        partitions = max(1, -(-self._rows // PARTITION_CLIPS))
+        best = exact == np.arange(len(exact))  # of exact copies one is enough
+        parts = [
+            self.spread.hold(keys_of, (b.prints, b.base, best[b.base : b.base + b.rows], partitions))
+            for b in self._blocks
+        ]
+        shared, bounds = self.spread.put(ranks), [block.base for block in self._blocks]
+        pairs = [self.spread.hold(pairs_of, (at, shared, bounds, *parts)) for at in range(partitions)]
+        places = range(len(self._blocks))
+        calls = (
+            (self.rules, (i, j), self._blocks[i].prints, bounds[i], self._blocks[j].prints, bounds[j], *pairs)
+            for i in places
+            for j in places
+        )
+        return Edges.of(list(self.spread.each(edges_of, calls)))
+
+
+def keys_of(prints: Prints, base: int, wanted: npt.NDArray[np.bool_], partitions: int) -> list[Keys]:
+    """A block's keys with the clips they are of (numbered from `base`) and their frames, cut by the key's size."""
+    some = wanted[prints.owners]
+    keys, owners, places = prints.keys[some], prints.owners[some], prints.places[some]
+    which = (keys.astype(np.uint64) * np.uint64(partitions)) >> np.uint64(32)
+    cut = []
+    for partition in range(partitions):
+        here = which == partition
+        cut.append((keys[here], (owners[here] + base).astype(np.uint32), places[here].astype(np.uint16)))
+    return cut
+
+
+def pairs_of(partition: int, ranks: Ints, bounds: list[int], *blocks: list[Keys]) -> dict[tuple[int, int], Pairs]:
+    """The pairs of a partition of keys, by the blocks that the two clips lie in."""
+    keys, clips, places = (np.concatenate([block[partition][at] for block in blocks]) for at in range(3))
+    pairs = candidate_pairs(keys.astype(np.uint32), clips.astype(np.int64), places.astype(np.int64), ranks)
+    home = len(bounds) * _block_of(bounds, pairs.better) + _block_of(bounds, pairs.worse)
+    order = np.argsort(home, kind="stable")
+    pairs, home = pairs.take(order), home[order]
+    starts = np.flatnonzero(np.diff(home, prepend=-1))
+    ends = np.append(starts[1:], len(home))
+    return {
+        (int(home[start]) // len(bounds), int(home[start]) % len(bounds)): pairs.take(np.arange(start, end))
+        for start, end in zip(starts, ends, strict=True)
+    }
+
+
+def _block_of(bounds: list[int], clips: Ints) -> Ints:
+    return np.searchsorted(np.asarray(bounds), clips, side="right") - 1
+
+
+def edges_of(
+    rules: Rules,
+    home: tuple[int, int],
+    a: Prints,
+    base_a: int,
+    b: Prints,
+    base_b: int,
+    *found: dict[tuple[int, int], Pairs],
+) -> Edges:
+    """The pairs of two blocks whose fingerprints agree."""
+    pairs = once(Pairs.of([part[home] for part in found if home in part]))
+    return confirmed(rules, a, base_a, b, base_b, pairs)
+
+
+def in_blocks(tables: Iterable[pa.Table], rows: int) -> Iterable[pa.Table]:
+    """The tables, put together to blocks of at least `rows` rows (the last may have fewer)."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= rows:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
