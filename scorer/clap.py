@@ -96,8 +96,8 @@ class ClapScorer:
         self.embedding_dim = net.audio_projection.linear2.out_features
         self.preset_thresholds: Mapping[str, float] = dict(PUBLISHED_THRESHOLDS)
         self.options = options
-        self._net, self._tokenizer = net.to(device), tokenizer
-        self._log_mel = LogMel(front_end).to(device)
+        self.net, self._tokenizer = net.to(device), tokenizer
+        self.log_mel = LogMel(front_end).to(device)
         self._window_samples = front_end.window_samples
         self._frames = front_end.window_samples // front_end.hop_size + 1
         self._batch = options.batch or (1 if device == "cpu" else GPU_BATCH)
@@ -124,14 +124,14 @@ class ClapScorer:
         mel = torch.stack([self._fused_mel(part) for part in chunk]) if fused else self._mel(chunk)
         mel = fn.pad(mel, (0, 0, 0, 0, 0, 0, 0, self._batch - len(chunk)))
         with self._precision():
-            vectors = self._net.embed_mel(mel)
+            vectors = self.net.embed_mel(mel)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
     def _mel(self, chunk: list[np.ndarray]) -> torch.Tensor:
-        return torch.as_tensor(self._log_mel(torch.from_numpy(np.stack(chunk)).to(self.device)).unsqueeze(1))
+        return torch.as_tensor(self.log_mel(torch.from_numpy(np.stack(chunk)).to(self.device)).unsqueeze(1))
 
     def _fused_mel(self, part: np.ndarray) -> torch.Tensor:
-        return fused_mel(self._log_mel(torch.from_numpy(part)[None].to(self.device))[0], self._frames)
+        return fused_mel(self.log_mel(torch.from_numpy(part)[None].to(self.device))[0], self._frames)
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
@@ -145,7 +145,7 @@ class ClapScorer:
                 tokens[row, : len(one)] = torch.tensor(one)
                 mask[row, : len(one)] = 1
             with self._precision():
-                vectors = self._net.embed_tokens(tokens.to(self.device), mask.to(self.device))
+                vectors = self.net.embed_tokens(tokens.to(self.device), mask.to(self.device))
             out[rows] = vectors[: len(rows)].cpu().numpy()
         return out
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from scorer.load import Scorer
     from scorer.text_cache import TextCache
 
+#: Rows that can be heard, their waves, and for every row its ending or None.
+Heard = tuple[list[int], list[np.ndarray], list[Ending | None]]
+
 #: A clip whose loudest sample is under this (-90 dBFS) is digital silence: there is nothing to caption or score.
 SILENT_PEAK = 10 ** (-90 / 20)
 
@@ -66,9 +69,10 @@ def hear(audio: bytes | None, sample_rate_hz: int) -> np.ndarray | Ending:
     return wave if wave.size else Ending("failed", "no_audio", "the clip is shorter than one sample of the model")
 
 
-def hear_all(clips: pa.Table, sample_rate_hz: int) -> tuple[list[int], list[np.ndarray], list[Ending | None]]:
-    """Rows that can be heard, their waves, and for every row its ending or None."""
-    rows, waves = [], []
+def hear_all(clips: pa.Table, sample_rate_hz: int) -> Heard:
+    """Decoded and resampled; see Heard."""
+    rows: list[int] = []
+    waves: list[np.ndarray] = []
     endings: list[Ending | None] = [None] * clips.num_rows
     for row, audio in enumerate(clips.column("audio")):
         heard = hear(audio.as_py(), sample_rate_hz)

@@ -58,6 +58,39 @@ def test_batch_and_neighbours_change_no_number(stage):
     assert stage.run(clips(*audios[::-1])).column("clap_audio_embedding").to_pylist()[::-1] == whole.to_pylist()
 
 
+def test_decoding_ahead_as_beside_a_gpu_changes_no_number(stage):
+    audios = [flac(tone(200 + 90 * k)) for k in range(5)] + [b"broken"]
+    ahead = Embed(batch=2)
+    ahead.open(Services(run_root="", cache_dir=Path()))
+    ahead._ahead = True
+    assert ahead.run(clips(*audios)).equals(stage.run(clips(*audios)))
+
+
+def test_a_published_clap_is_loaded_with_its_options(tmp_path):
+    """The stages from the recipe's own words: LAION's file, a tokenizer, the weights' hash."""
+    from scorer.load import load_scorer as load
+    from tests.small_clap import save_laion, small_model, small_tokenizer
+
+    save_laion(small_model(), tmp_path / "clap.pt")
+    small_tokenizer(tmp_path / "words")
+    options = {"model": str(tmp_path / "clap.pt"), "clap": {"tokenizer": str(tmp_path / "words"), "batch": 2}}
+    embed, score = build_stage("embed", options), build_stage("score", options)
+    for one in (embed, score):
+        one.open(Services(run_root="", cache_dir=Path()))
+    heard = embed.run(clips(flac(tone(440)), flac(tone(900))))
+    heard = heard.append_column("caption", pa.array(["a dog barks", "water runs"]))
+    scored = score.run(heard)
+    alone = load(options["model"], options=embed.clap)
+    assert set(scored.column("clap_model").to_pylist()) == {model_name(alone)}
+    texts = alone.embed_text(["a dog barks", "water runs"])
+    wanted = [float(np.dot(v, t)) for v, t in zip(heard.column("clap_audio_embedding").to_pylist(), texts, strict=True)]
+    assert np.allclose(scored.column("clap_score").to_pylist(), wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="wanted 000000000000"):
+        build_stage("embed", options | {"clap": options["clap"] | {"weights_sha256": "0" * 12}}).open(
+            Services(run_root="", cache_dir=Path())
+        )
+
+
 def test_no_rows_are_no_trouble(stage):
     assert stage.run(clips()).num_rows == 0
 
