@@ -20,18 +20,26 @@ import pyarrow.parquet as pq
 from corpus import compact, plan_store, units
 from corpus.store import Store
 
-_COLUMNS = ["clip_id", "unit_id", "outcome", "reason"]
+#: A file that has no such column is read without it: only a dedup leg has `dup_keep`.
+_COLUMNS = ["clip_id", "unit_id", "outcome", "reason", "dup_keep"]
+
+#: Units read ahead of the one that is counted.
+_AHEAD = 256
 
 
 @dataclass
 class LegCounts:
-    """One leg: units and clips committed, outcomes as `outcome/reason` (ok has no reason), audio of what is ok."""
+    """One leg: units and clips committed, outcomes as `outcome/reason` (ok has no reason), audio of what is ok.
+
+    `duplicates`: how many of the ok clips a dedup leg leaves out; None for any other leg.
+    """
 
     leg: str
     units_done: int = 0
     clips_done: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     ok_audio_ms: int = 0
+    duplicates: int | None = None
 
     def total(self, outcome: str) -> int:
         return sum(count for name, count in self.outcomes.items() if name.split("/")[0] == outcome)
@@ -88,21 +96,26 @@ def _count_leg(store: Store, leg: str, planned: set[str], *, root: bool) -> LegC
     result = LegCounts(leg=leg, units_done=len(done))
     counted: set[str] = set()
 
-    def add(outcomes: Counter[str], rows: int, audio_ms: int) -> None:
-        result.outcomes.update(outcomes)
-        result.clips_done += rows
-        result.ok_audio_ms += audio_ms
+    def add(rows: pa.Table) -> None:
+        result.outcomes.update(_tally(rows))
+        result.clips_done += rows.num_rows
+        result.ok_audio_ms += _ok_audio_ms(rows)
+        if "dup_keep" in rows.column_names:
+            left_out = pc.sum(pc.invert(rows.column("dup_keep")), min_count=0).as_py()
+            result.duplicates = (result.duplicates or 0) + left_out
 
     for rows in _compacted_rows(store, leg):
         counted.update(pc.unique(rows.column("unit_id")).to_pylist())
-        add(*_sums(rows.filter(pc.is_in(rows.column("unit_id"), value_set=pa.array(done, pa.string())))))
+        add(rows.filter(pc.is_in(rows.column("unit_id"), value_set=pa.array(done, pa.string()))))
 
-    def read(unit_id: str) -> tuple[Counter[str], int, int]:
-        return _sums(units.read_parquet(store, units.unit_path(leg, unit_id, root=root), columns=_COLUMNS))
+    def read(unit_id: str) -> pa.Table:
+        return units.read_parquet(store, units.unit_path(leg, unit_id, root=root), columns=_COLUMNS)
 
+    left = [unit_id for unit_id in done if unit_id not in counted]
     with ThreadPoolExecutor(8) as pool:
-        for sums in pool.map(read, [unit_id for unit_id in done if unit_id not in counted]):
-            add(*sums)
+        for at in range(0, len(left), _AHEAD):
+            for rows in pool.map(read, left[at : at + _AHEAD]):
+                add(rows)
     result.outcomes = Counter(dict(sorted(result.outcomes.items())))
     return result
 
@@ -112,10 +125,6 @@ def _compacted_rows(store: Store, leg: str) -> Iterator[pa.Table]:
         with suppress(FileNotFoundError), store.open(file.path) as opened:  # a compaction may just have replaced it
             for batch in pq.ParquetFile(opened).iter_batches(compact.ROW_GROUP_ROWS, columns=_COLUMNS):
                 yield pa.Table.from_batches([batch])
-
-
-def _sums(rows: pa.Table) -> tuple[Counter[str], int, int]:
-    return _tally(rows), rows.num_rows, _ok_audio_ms(rows)
 
 
 def _ok_audio_ms(rows: pa.Table) -> int:

@@ -26,6 +26,7 @@ from corpus.plan_store import UnitInfo
 from corpus.report import Check, Report
 from corpus.schema import OUTCOMES, PLAN, SOURCES
 from corpus.store import Store
+from corpus.verify_dedup import look_at_dedup
 from corpus.verify_unit import UnitFindings, look_at_unit
 
 Given = TypeVar("Given")
@@ -154,6 +155,9 @@ def _look_at_leg(
         checks.append(_listed("audio: tars match their hash, members their rows", leg.tar_faults, said))
     files, faults = _compacted(store, leg)
     checks.append(_listed(f"{name}: compacted files hold what the units hold", faults, f"{files} files"))
+    complete = root is not None and set(root.sha256) <= set(done)
+    if not leg.root and (copies := look_at_dedup(store, name, known, complete=complete)) is not None:
+        checks.append(_listed(f"{name}: every copy names a clip that is kept", copies.faults, copies.says()))
     return leg, checks
 
 

@@ -55,6 +55,7 @@ class Status:
                     "units_done": leg.units_done,
                     "clips_done": leg.clips_done,
                     **{outcome: leg.total(outcome) for outcome in OUTCOMES},
+                    **({} if leg.duplicates is None else {"duplicates": leg.duplicates}),
                     "reasons": _reasons(leg.outcomes),
                     "ok_hours": round(leg.ok_audio_ms / 3_600_000, 4),
                     "rate": self.rates[leg.leg].as_json() if leg.leg in self.rates else None,
@@ -95,6 +96,8 @@ class Status:
             lines.append(f"leg {leg.leg}: {leg.clips_done} clips = {sums}{pending}{self._rate_text(leg.leg)}")
             reasons = [(name, count) for name, count in leg.outcomes.items() if "/" in name]
             lines += [f"  {name:<28} {count:>8}" for name, count in sorted(reasons, key=lambda item: -item[1])]
+            if leg.duplicates is not None:
+                lines.append(f"  {'ok, but a copy is kept':<28} {leg.duplicates:>8}")
         return lines
 
     def _rate_text(self, leg: str) -> str:
@@ -113,7 +116,7 @@ class Status:
             ("sources planned", self.counts.source_total("planned")),
             ("clips planned", self.counts.planned_clips),
         ]
-        steps += [(f"ok after {leg.leg}", leg.total("ok")) for leg in self.counts.legs]
+        steps += [(f"ok after {leg.leg}", leg.total("ok") - (leg.duplicates or 0)) for leg in self.counts.legs]
         width = max(len(name) for name, _ in [*steps, ("", 0)]) + 2
         lines = ["", "yield"]
         most = max((count for _, count in steps[2:]), default=0) or 1
