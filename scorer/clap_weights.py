@@ -100,8 +100,24 @@ def from_laion(state: State) -> ClapWeights:
     return _weights(audio, text, projections["audio"], projections["text"])
 
 
+#: What scorer/htsat.py computes; a ClapModel could be configured otherwise, and then is not read.
+AS_PUBLISHED = {
+    "mlp_ratio": 4.0, "hidden_act": "gelu", "qkv_bias": True, "layer_norm_eps": 1e-5, "projection_hidden_act": "relu",
+    "enable_patch_layer_norm": True, "flatten_patch_embeds": True,
+}  # fmt: skip
+
+
 def from_transformers(model: Any) -> ClapWeights:
-    """A ClapModel's weights under the same names."""
+    """A ClapModel's weights under the same names. WeightsError for one that is built unlike the published ones."""
+    config = model.config.audio_config
+    other = {name: value for name, value in AS_PUBLISHED.items() if getattr(config, name) != value}
+    if config.spec_size != 4 * config.num_mel_bins:
+        other["spec_size"] = 4 * config.num_mel_bins
+    if config.enable_fusion and config.fusion_type != "aff_2d":
+        other["fusion_type"] = "aff_2d"
+    if other:
+        told = ", ".join(f"{name} is {getattr(config, name)!r}, wanted {value!r}" for name, value in other.items())
+        raise WeightsError(f"this ClapModel's audio tower is built unlike LAION's: {told}")
     state: State = model.state_dict()
     audio = dict(_renamed(_under(state, "audio_model.audio_encoder.")))
     projections = {side: _linears(state, f"{side}_projection", "linear1", "linear2") for side in ("audio", "text")}

@@ -34,6 +34,15 @@ def test_sizes_are_read_from_the_tensors(model):
     assert (fused.fusion, fused.fusion_width) == (True, 8)
 
 
+def test_a_tower_built_otherwise_is_refused(model):
+    model.config.audio_config.hidden_act = "relu"
+    try:
+        with pytest.raises(WeightsError, match="hidden_act is 'relu', wanted 'gelu'"):
+            from_transformers(model)
+    finally:
+        model.config.audio_config.hidden_act = "gelu"
+
+
 def test_a_checkpoint_with_trainings_scalars_is_read(model, tmp_path):
     save_laion(model, tmp_path / "clap.pt")
     weights, sha256 = read_laion(tmp_path / "clap.pt")
