@@ -22,7 +22,17 @@ from corpus.store import Store
 #: What a user does about a unit that is damaged. A compacted file may hold what is damaged, too.
 _MAKE_AGAIN = "delete {what} and corpus/compacted, and run again"
 
-_AUDIO_COLUMNS = ("clip_id", "outcome", "tar", "tar_member", "tar_offset", "tar_size", "sha256", "num_samples")
+_AUDIO_COLUMNS = (
+    "clip_id",
+    "outcome",
+    "tar",
+    "tar_member",
+    "tar_offset",
+    "tar_size",
+    "sha256",
+    "num_samples",
+    "pcm_sha256",
+)
 
 _Row = Mapping[str, Any]
 
@@ -52,7 +62,7 @@ def look_at_unit(
         found.sha256 = hashlib.sha256(data).hexdigest()
         rows = plan_store.whole_table(data)
         _look_at_rows(store, leg, path, rows, plan_part_sha256, found, root=root)
-        audio = rows.select(_AUDIO_COLUMNS).to_pylist() if root else []
+        audio = rows.select([name for name in _AUDIO_COLUMNS if name in rows.schema.names]).to_pylist() if root else []
     except Exception as error:  # noqa: BLE001  a damaged file may fail in any way, and each must be told
         found.faults.append(f"{path} cannot be read ({error}); {_again(path)}")
         return found
@@ -150,15 +160,19 @@ def _fault_of_member(data: bytes, row: _Row, places: Mapping[str, tuple[int, int
     if row["sha256"] is not None and hashlib.sha256(member).hexdigest() != row["sha256"]:
         return "does not match its sha256"
     if decode and name.endswith((".flac", ".wav")):
-        return _fault_of_sound(member, row["num_samples"])
+        return _fault_of_sound(member, row["num_samples"], row.get("pcm_sha256"))
     return None
 
 
-def _fault_of_sound(member: bytes, num_samples: int | None) -> str | None:
+def _fault_of_sound(member: bytes, num_samples: int | None, pcm_sha256: str | None) -> str | None:
     import soundfile
 
     try:
         samples, _ = soundfile.read(io.BytesIO(member), dtype="int16", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         return f"does not decode: {error}"
-    return None if len(samples) == num_samples else f"decodes to {len(samples)} samples, its row says {num_samples}"
+    if len(samples) != num_samples:
+        return f"decodes to {len(samples)} samples, its row says {num_samples}"
+    if pcm_sha256 is not None and hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest() != pcm_sha256:
+        return "decodes to other samples than its pcm_sha256 says"
+    return None

@@ -1,5 +1,6 @@
 """A corpus is really damaged, and verify has to say where."""
 
+import hashlib
 import random
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from corpus import compact, plan_store, units
 from corpus.plan_store import parquet_bytes
+from corpus.schema import fields
 from corpus.verify import verify_corpus
 
 LEGS = ["fetch", "models"]
@@ -109,6 +111,20 @@ def test_samples_that_are_not_as_stated(store):
     rewrite(store, path, more)
     assert "its row says" in faults(store, decode=True)
     assert "its row says" not in faults(store)  # nothing is decoded unless it is asked for
+
+
+def test_other_samples_than_those_that_were_cut(store):
+    path = first(store, "corpus/units")
+    other = hashlib.sha256(b"another sound").hexdigest()
+
+    def stated(rows):
+        hashes = pa.array([other if tar is not None else None for tar in rows.column("tar").to_pylist()])
+        at = rows.schema.get_field_index("pcm_sha256")
+        typed = fields("pcm_sha256").field(0)
+        return rows.set_column(at, typed, hashes) if at >= 0 else rows.append_column(typed, hashes)
+
+    rewrite(store, path, stated)
+    assert "other samples than its pcm_sha256 says" in faults(store, decode=True)
 
 
 def test_leftovers_are_counted_and_swept_and_nothing_else(store):
