@@ -7,7 +7,7 @@ frames of 384 ms every 48 ms. Gain cancels, a steady noise cancels in the differ
 shift of half a hop turns about a tenth of the bits; two recordings agree in half of them, be both of them rain.
 
 To find a copy among millions there are keys: the three bands of a frame that change most (with their signs), hashed
-with the same of the frame one window later. Of a clip's keys those with the smallest hashes are kept, so that two
+with the same of a frame 8 or 12 later. Of a clip's keys those with the smallest hashes are kept, so that two
 copies keep the same ones wherever they were cut. docs/dedup.md has the measurements.
 """
 
@@ -32,11 +32,11 @@ _LOWEST_HZ, _HIGHEST_HZ = 200.0, 6500.0
 
 #: Bands of a frame that a key names, and frames from a key's first frame to its second: no sample is in both.
 _TOP = 3
-_KEY_REACH = WINDOW // HOP
+_GAPS = (8, 12)
 #: A band that hardly changes in the whole clip is not made to look lively: its scale is at least this share.
 _LEAST_SCALE = 0.3
 
-KEYS_MIN = 32
+KEYS_MIN = 40
 _KEYS_PER_FRAME = 0.15
 MAX_FRAMES = 65_535
 
@@ -83,8 +83,7 @@ def _band_energies(wave: Wave) -> Floats:
 
 def _keys(change: Floats) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
     """The clip's keys with the smallest hashes, ascending, each with the first frame that has it."""
-    scale = np.median(np.abs(change), axis=0) if len(change) else np.zeros(change.shape[1])
-    if len(change) <= _KEY_REACH or not scale.any():
+    if len(change) <= min(_GAPS) or not (scale := np.median(np.abs(change), axis=0)).any():
         return np.zeros(0, np.uint32), np.zeros(0, np.uint16)
     lively = change / (scale + _LEAST_SCALE * scale.max())
     top = np.sort(np.argpartition(-np.abs(lively), _TOP, axis=1)[:, :_TOP], axis=1)
@@ -92,10 +91,13 @@ def _keys(change: Floats) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16
     codes = np.zeros(len(lively), np.uint64)
     for at in range(_TOP):
         codes = codes * np.uint64(64) + (top[:, at] * 2 + signs[:, at]).astype(np.uint64)
-    hashes = _mixed(codes[:-_KEY_REACH] * np.uint64(1 << 18) + codes[_KEY_REACH:])
-    keys, places = np.unique(hashes, return_index=True)
+    hashes, frames = [], []
+    for gap in (gap for gap in _GAPS if gap < len(codes)):
+        hashes.append(_mixed((codes[:-gap] << np.uint64(24)) + (codes[gap:] << np.uint64(6)) + np.uint64(gap)))
+        frames.append(np.arange(len(codes) - gap))
+    keys, first = np.unique(np.concatenate(hashes), return_index=True)
     count = max(KEYS_MIN, round(_KEYS_PER_FRAME * len(change)))
-    return keys[:count], places[:count].astype(np.uint16)
+    return keys[:count], np.concatenate(frames)[first[:count]].astype(np.uint16)
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:

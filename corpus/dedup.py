@@ -1,7 +1,7 @@
 """Which clips are copies of each other, and which copy stays. Plain arithmetic over columns: no Ray, no audio.
 
     ranks = keep_order(clips)                       # 0 = the copy that anybody would rather keep
-    pairs = candidate_pairs(keys, clips, places, ranks)
+    pairs = candidate_pairs(keys, ranks)
     edges = confirmed(prints_a, prints_b, ...)      # pairs whose fingerprints agree
     kept = keepers(edges, ranks)                    # every dropped clip agrees with the very copy that is kept
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,10 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 #: Of so many clips that share a key all pairs are looked at; of more each with its neighbours and the best ones.
-BUCKET_ALL_PAIRS = 32
-_BUCKET_BEST, _BUCKET_NEIGHBOURS = 4, 8
+BUCKET = 32
+_BEST, _NEIGHBOURS = 4, 8
+#: The words beside a shared key of two copies differ in fewer bits than this; one in ten of chance pairs is left.
+_WORD_ERRORS = 10
 
 #: Frames of 10 s: what `max_bit_errors` is stated for.
 _STATED_FRAMES = 208
@@ -137,32 +140,61 @@ def exact_keepers(hashes: pa.ChunkedArray, ranks: Ints) -> Ints:
 # -- near copies: who might be one
 
 
-def candidate_pairs(keys: npt.NDArray[np.uint32], clips: Ints, places: Ints, ranks: Ints) -> Pairs:
-    """Pairs of clips that share a key (of `keys`, each of clip `clips` at frame `places`), each lag of them once.
+@dataclass(frozen=True)
+class Keys:
+    """Keys of many clips: whose they are, at which frame, and the word of that frame."""
 
-    Sorting finds them: time grows with the number of keys, not of pairs. `ranks[clip]` says who is the better one.
+    keys: npt.NDArray[np.uint32]
+    words: npt.NDArray[np.uint32]
+    clips: Ints
+    places: Ints
+
+    def take(self, some: Ints) -> Keys:
+        return Keys(*(getattr(self, n)[some] for n in Keys.__annotations__))
+
+    @staticmethod
+    def of(parts: Sequence[Keys]) -> Keys:
+        return Keys(*(np.concatenate([getattr(part, n) for part in parts]) for n in Keys.__annotations__))
+
+
+def candidate_pairs(keys: Keys, ranks: Ints) -> Pairs:
+    """Pairs of clips that share a key, each pair at each lag once. `ranks[clip]` says which is the better one.
+
+    Sorting finds them: time grows with the number of keys, not of pairs. Of up to `BUCKET` clips that share a key
+    every pair is taken. A key that more have says little: they are parted by the first bits of the word beside it, and
+    where that does not part them, each is paired with the ones next to it in keep order and with the best few.
     """
-    rank = ranks[clips]
-    order = np.argsort((keys.astype(np.uint64) << np.uint64(32)) | rank.astype(np.uint64), kind="stable")
-    keys, clips, places = keys[order], clips[order], places[order]
-    start = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
-    size = np.diff(np.append(start, len(keys)))
-    where = np.arange(len(keys)) - np.repeat(start, size)  # place in its bucket
-    start, size = np.repeat(start, size), np.repeat(size, size)
+    keys = keys.take(np.lexsort((ranks[keys.clips], keys.keys)))
+    size = _sizes(keys.keys)
+    bits = np.clip(np.ceil(np.log2(size / (BUCKET / 2))), 0, 16).astype(np.uint64) * (size > BUCKET)
+    home = (keys.keys.astype(np.uint64) << np.uint64(32)) | (keys.words.astype(np.uint64) >> (np.uint64(32) - bits))
+    order = np.argsort(home, kind="stable")
+    keys, size = keys.take(order), _sizes(home[order])
+    start = np.flatnonzero(np.diff(home[order], prepend=~home[order][:1]))
+    start = np.repeat(start, np.diff(np.append(start, len(home))))
+    place = np.arange(len(home)) - start
     found = []
-    for step in range(1, min(BUCKET_ALL_PAIRS, int(size.max(initial=1)))):
-        some = np.flatnonzero((where >= step) & ((size <= BUCKET_ALL_PAIRS) | (step <= _BUCKET_NEIGHBOURS)))
-        found.append(_pairs(clips, places, some - step, some))
-    for best in range(_BUCKET_BEST):
-        some = np.flatnonzero((where > best + _BUCKET_NEIGHBOURS) & (size > BUCKET_ALL_PAIRS))
-        found.append(_pairs(clips, places, start[some] + best, some))
+    for step in range(1, min(BUCKET, int(size.max(initial=1)))):
+        some = np.flatnonzero((place >= step) & ((size <= BUCKET) | (step <= _NEIGHBOURS)))
+        found.append(_pairs(keys, some - step, some))
+    for best in range(_BEST):
+        some = np.flatnonzero((place > best + _NEIGHBOURS) & (size > BUCKET))
+        found.append(_pairs(keys, start[some] + best, some))
     return once(Pairs.of(found))
 
 
-def _pairs(clips: Ints, places: Ints, first: Ints, second: Ints) -> Pairs:
-    other = clips[first] != clips[second]
-    first, second = first[other], second[other]
-    return Pairs(clips[first], clips[second], places[first] - places[second], places[first])
+def _sizes(ordered: npt.NDArray[Any]) -> Ints:
+    """Of each value of an ordered array how often it is there."""
+    starts = np.flatnonzero(np.diff(ordered, prepend=~ordered[:1]))
+    counts = np.diff(np.append(starts, len(ordered)))
+    return np.repeat(counts, counts)
+
+
+def _pairs(keys: Keys, first: Ints, second: Ints) -> Pairs:
+    likely = np.bitwise_count(keys.words[first] ^ keys.words[second]) <= _WORD_ERRORS
+    likely &= keys.clips[first] != keys.clips[second]
+    a, b = first[likely], second[likely]
+    return Pairs(keys.clips[a], keys.clips[b], keys.places[a] - keys.places[b], keys.places[a])
 
 
 def once(pairs: Pairs) -> Pairs:

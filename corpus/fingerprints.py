@@ -79,7 +79,7 @@ class Prints:
         headers = data[starts[there]]
         count = (headers & 0xFFFFFF).astype(np.int64)
         frames = sizes[there] - 1 - count - (count + 1) // 2
-        sound = (headers >> 24 == VERSION) & (frames >= 0)
+        sound = (headers >> 24 == VERSION) & ((frames > 0) | ((frames == 0) & (count == 0)))
         there, count, frames = there[sound], count[sound], frames[sound]
         first = np.zeros(len(column), np.int64)
         length = np.zeros(len(column), np.int64)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from corpus.dedup import (
     Edges,
+    Keys,
     Pairs,
     Rules,
     Verdict,
@@ -38,7 +39,6 @@ from pipeline.spread import Spread
 log = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
-Keys = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint16]]
 
 #: Clips whose keys are sorted together.
 PARTITION_CLIPS = 131_072
@@ -99,26 +99,27 @@ class Copies:
 
 
 def keys_of(prints: Prints, base: int, wanted: npt.NDArray[np.bool_], partitions: int) -> list[Keys]:
-    """A block's keys with the clips they are of (numbered from `base`) and their frames, cut by the key's size."""
-    some = wanted[prints.owners]
-    keys, owners, places = prints.keys[some], prints.owners[some], prints.places[some]
-    which = (keys.astype(np.uint64) * np.uint64(partitions)) >> np.uint64(32)
-    cut = []
-    for partition in range(partitions):
-        here = which == partition
-        cut.append((keys[here], (owners[here] + base).astype(np.uint32), places[here].astype(np.uint16)))
-    return cut
+    """The keys of a block's wanted clips (numbered from `base`), cut into partitions by their size."""
+    some = np.flatnonzero(wanted[prints.owners])
+    owners, places = prints.owners[some], prints.places[some]
+    keys = Keys(
+        prints.keys[some],
+        prints.data[prints.first[owners] + np.minimum(places, prints.frames[owners] - 1)],
+        (owners + base).astype(np.int32),
+        places.astype(np.int32),
+    )
+    which = (keys.keys.astype(np.uint64) * np.uint64(partitions)) >> np.uint64(32)
+    return [keys.take(np.flatnonzero(which == partition)) for partition in range(partitions)]
 
 
 def pairs_of(partition: int, ranks: Ints, bounds: list[int], *blocks: list[Keys]) -> dict[tuple[int, int], Pairs]:
     """The pairs of a partition of keys, by the blocks that the two clips lie in."""
-    keys, clips, places = (np.concatenate([block[partition][at] for block in blocks]) for at in range(3))
-    pairs = candidate_pairs(keys.astype(np.uint32), clips.astype(np.int64), places.astype(np.int64), ranks)
+    pairs = candidate_pairs(Keys.of([block[partition] for block in blocks]), ranks)
     home = len(bounds) * _block_of(bounds, pairs.better) + _block_of(bounds, pairs.worse)
     order = np.argsort(home, kind="stable")
     pairs, home = pairs.take(order), home[order]
     starts = np.flatnonzero(np.diff(home, prepend=-1))
-    ends = np.append(starts[1:], len(home))
+    ends = np.append(starts, len(home))[1:]
     return {
         (int(home[start]) // len(bounds), int(home[start]) % len(bounds)): pairs.take(np.arange(start, end))
         for start, end in zip(starts, ends, strict=True)
