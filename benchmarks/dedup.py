@@ -52,11 +52,17 @@ def make(store: Store, clips: int, seed: int = 0) -> npt.NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     planted = np.sort(rng.choice(np.arange(clips // 2, clips), int(clips * COPIES_SHARE), replace=False))
     originals = rng.choice(clips // 2, len(planted), replace=False)
-    of = dict(zip(planted.tolist(), originals.tolist(), strict=True))
-    for at in range(0, clips, PART_CLIPS):
-        _part(store, at, min(PART_CLIPS, clips - at), of, seed)
+    pairs = np.stack([planted, originals], axis=1)
+    plant(store, 0, clips, pairs, seed)
+    return pairs
+
+
+def plant(store: Store, first: int, clips: int, planted: npt.NDArray[np.int64], seed: int = 0) -> None:
+    """Plan and commit the clips from number `first` (a part's first) on, and compact."""
+    of = dict(planted.tolist())
+    for at in range(first, first + clips, PART_CLIPS):
+        _part(store, at, min(PART_CLIPS, first + clips - at), of, seed)
     compact.compact(store, "fetch", root=True)
-    return np.stack([planted, originals], axis=1)
 
 
 def _words_and_keys(clip: int, seed: int) -> tuple[Words, Words, npt.NDArray[np.uint16]]:

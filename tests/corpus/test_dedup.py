@@ -74,7 +74,7 @@ def test_the_verdict_does_not_depend_on_the_order_of_edges():
         rng.shuffle(pairs)
         assert (keepers(edges(*pairs), ranks, np.arange(60)).keeper == expected).all()
     kept = expected == np.arange(60)
-    assert all(tuple((expected[clip], clip)) in set(map(tuple, pairs)) for clip in np.flatnonzero(~kept))
+    assert all((expected[clip], clip) in set(map(tuple, pairs)) for clip in np.flatnonzero(~kept))
     assert not any(kept[a] and kept[b] for a, b in pairs)
 
 

@@ -79,6 +79,16 @@ def stage_of(tree, use):
         (lambda t: t["legs"]["fetch"]["stages"].append({"use": "nowhere:Thing"}), "cannot be loaded"),
         (lambda t: t["legs"]["fetch"]["stages"][0].update(speed=3), "unknown key"),
         (lambda t: t.update(name="a/b"), "name"),
+        (lambda t: t["legs"]["dedup"].update(stages=[{"use": "cut"}]), "a leg has stages, or a job: one of the two"),
+        (lambda t: t["legs"]["dedup"].pop("job"), "a leg has stages, or a job: one of the two"),
+        (lambda t: t["legs"]["dedup"]["job"].update(min_overlap=2), "legs.dedup.job.min_overlap"),
+        (lambda t: t["legs"]["dedup"]["job"].update(use="undo"), "legs.dedup.job.use"),
+        (
+            lambda t: t["legs"]["fetch"].update(
+                stages=[s for s in t["legs"]["fetch"]["stages"] if s["use"] != "fingerprint"]
+            ),
+            "put `- use: fingerprint` in the leg that cuts, or set near: false",
+        ),
         (lambda t: t["sources"].append({"type": "ftp"}), "sources.2"),
         (lambda t: t.pop("run"), "run: missing"),
         (lambda t: t["plan"].update(clip_min_s=20), "plan: .*no clip fits"),
