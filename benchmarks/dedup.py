@@ -2,6 +2,7 @@
 
     python -m benchmarks.dedup --clips 1000000
     python -m benchmarks.dedup --clips 250000 500000 1000000
+    python -m benchmarks.dedup --clips 250000 --key-values 53000        # each key as common as among 47 M clips
 
 Fingerprints are drawn so that keys collide as those of real recordings of noise do (docs/dedup.md), 200 words each;
 one clip in twenty is a planted copy: shifted by up to 20 frames, a share of its bits turned (5 to 25 %), its keys
@@ -47,36 +48,43 @@ def recipe(run: str) -> Recipe:
 # -- the made-up corpus
 
 
-def make(store: Store, clips: int, seed: int = 0) -> npt.NDArray[np.int64]:
+def make(store: Store, clips: int, seed: int = 0, key_values: int = KEY_VALUES) -> npt.NDArray[np.int64]:
     """Plan, commit and compact `clips` clips; returns of each planted copy its row and that of its original."""
     rng = np.random.default_rng(seed)
     planted = np.sort(rng.choice(np.arange(clips // 2, clips), int(clips * COPIES_SHARE), replace=False))
     originals = rng.choice(clips // 2, len(planted), replace=False)
     pairs = np.stack([planted, originals], axis=1)
-    plant(store, 0, clips, pairs, seed)
+    plant(store, 0, clips, pairs, seed, key_values)
     return pairs
 
 
-def plant(store: Store, first: int, clips: int, planted: npt.NDArray[np.int64], seed: int = 0) -> None:
+def plant(
+    store: Store,
+    first: int,
+    clips: int,
+    planted: npt.NDArray[np.int64],
+    seed: int = 0,
+    key_values: int = KEY_VALUES,
+) -> None:
     """Plan and commit the clips from number `first` (a part's first) on, and compact."""
     of = dict(planted.tolist())
     for at in range(first, first + clips, PART_CLIPS):
-        _part(store, at, min(PART_CLIPS, first + clips - at), of, seed)
+        _part(store, at, min(PART_CLIPS, first + clips - at), of, (seed, key_values))
     compact.compact(store, "fetch", root=True)
 
 
-def _words_and_keys(clip: int, seed: int) -> tuple[Words, Words, npt.NDArray[np.uint16]]:
-    rng = np.random.default_rng((seed, clip))
+def _words_and_keys(clip: int, seed: tuple[int, int]) -> tuple[Words, Words, npt.NDArray[np.uint16]]:
+    rng = np.random.default_rng((*seed, clip))
     words = rng.integers(0, 1 << 32, FRAMES, np.uint32)
-    keys = rng.integers(0, KEY_VALUES, KEYS, np.uint32) * np.uint32((1 << 32) // KEY_VALUES)
+    keys = rng.integers(0, seed[1], KEYS, np.uint32) * np.uint32((1 << 32) // seed[1])
     return words, keys, rng.integers(0, FRAMES - 12, KEYS).astype(np.uint16)
 
 
-def _copy(clip: int, original: int, seed: int) -> tuple[Words, Words, npt.NDArray[np.uint16]]:
+def _copy(clip: int, original: int, seed: tuple[int, int]) -> tuple[Words, Words, npt.NDArray[np.uint16]]:
     """The original, shifted, with bits turned, and with three to ten of its keys left among others."""
     own, own_keys, own_places = _words_and_keys(clip, seed)
     words, keys, places = _words_and_keys(original, seed)
-    rng = np.random.default_rng((seed, clip, original))
+    rng = np.random.default_rng((*seed, clip, original))
     shift = int(rng.integers(0, 21))
     moved = np.concatenate([words[shift:], own[:shift]])
     turned = rng.random((FRAMES, 32)) < rng.uniform(0.05, 0.25)
@@ -86,7 +94,7 @@ def _copy(clip: int, original: int, seed: int) -> tuple[Words, Words, npt.NDArra
     return moved, own_keys, own_places
 
 
-def _fingerprint(clip: int, of: dict[int, int], seed: int) -> bytes:
+def _fingerprint(clip: int, of: dict[int, int], seed: tuple[int, int]) -> bytes:
     from corpus.fingerprints import pack
 
     words, keys, places = _copy(clip, of[clip], seed) if clip in of else _words_and_keys(clip, seed)
@@ -94,7 +102,7 @@ def _fingerprint(clip: int, of: dict[int, int], seed: int) -> bytes:
     return pack(words, keys[order], places[order])
 
 
-def _part(store: Store, first: int, count: int, of: dict[int, int], seed: int) -> None:
+def _part(store: Store, first: int, count: int, of: dict[int, int], seed: tuple[int, int]) -> None:
     part = f"{first // PART_CLIPS:05d}"
     number = np.arange(count)
     names = [f"s{first + at:09d}_0_10000" for at in number.tolist()]
@@ -196,10 +204,10 @@ def _descendants(root: int) -> list[int]:
     return found
 
 
-def measure(clips: int) -> str:
+def measure(clips: int, key_values: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(str(Path(folder) / "run"))
-        planted = make(store, clips)
+        planted = make(store, clips, key_values=key_values)
         started = time.perf_counter()
         with Processes() as processes:
             for event in run_leg(store, recipe(store.root), "dedup"):
@@ -225,12 +233,13 @@ def measure(clips: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--key-values", type=int, default=KEY_VALUES, help="How many values keys take.")
     options = parser.parse_args()
     print(f"{os.cpu_count()} CPUs\n")
     print("| clips | wall s | CPU s | peak memory GB | planted copies found | dropped wrongly |")
     print("|---|---|---|---|---|---|")
     for clips in options.clips:
-        print(measure(clips), flush=True)
+        print(measure(clips, options.key_values), flush=True)
 
 
 if __name__ == "__main__":
