@@ -14,6 +14,7 @@ is not counted.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import tempfile
 import threading
@@ -122,7 +123,7 @@ def _part(store: Store, first: int, count: int, of: dict[int, int], seed: tuple[
     more = {"clips": np.ones(count, np.int32), "outcome": ["planned"] * count, "attempt": np.zeros(count, np.int16)}
     plan_store.write_inputs(store, part, pa.table({"source_key": given["source_key"]}))
     plan_store.write_part(store, part, plan, _table(SOURCES, {**listed, **more}, count))
-    hashes = [f"{first + at:064x}" for at in number.tolist()]
+    hashes = [hashlib.sha256(f"{first + at}".encode()).hexdigest() for at in number.tolist()]
     measured = {
         "outcome": [None] * count,
         "attempt": np.zeros(count, np.int16),
