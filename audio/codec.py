@@ -31,20 +31,22 @@ _FULL_SCALE = 32768
 Pcm16 = np.ndarray[Any, np.dtype[np.int16]]
 
 
-def encode(wave: Wave, sample_rate_hz: int, codec: str) -> bytes:
+def encode(wave: Wave, sample_rate_hz: int, codec: str, *, bits_per_s: int | None = None) -> bytes:
     """A mono wave as a file of `codec` in memory; what lies outside [-1, 1] is clipped.
+
+    `bits_per_s` is for Opus and MP3 (default: 96,000 and 128,000).
 
     ValueError for a wave that is empty, not mono or not finite, and for a codec or rate that does not exist.
     """
-    return encode_pcm(pcm16(wave), sample_rate_hz, codec)
+    return encode_pcm(pcm16(wave), sample_rate_hz, codec, bits_per_s=bits_per_s)
 
 
-def encode_pcm(pcm: Pcm16, sample_rate_hz: int, codec: str) -> bytes:
+def encode_pcm(pcm: Pcm16, sample_rate_hz: int, codec: str, *, bits_per_s: int | None = None) -> bytes:
     """`encode` for samples that are int16 already."""
     if codec not in EXTENSIONS:
         raise ValueError(f"codec must be one of {', '.join(EXTENSIONS)}, not {codec!r}")
     if codec in _LOSSY:
-        return _encode_lossy(pcm, sample_rate_hz, codec)
+        return _encode_lossy(pcm, sample_rate_hz, codec, bits_per_s)
     if not 1000 <= sample_rate_hz <= 655_350:
         raise ValueError(f"{codec} takes sample rates from 1000 to 655350 Hz, not {sample_rate_hz}")
     file = io.BytesIO()
@@ -89,7 +91,7 @@ def decode_bytes(data: bytes) -> tuple[Wave, int]:
 _LONGEST = 1 << 62
 
 
-def _encode_lossy(pcm: Pcm16, sample_rate_hz: int, codec: str) -> bytes:
+def _encode_lossy(pcm: Pcm16, sample_rate_hz: int, codec: str, bits_per_s: int | None) -> bytes:
     container_name, encoder, bit_rate, rates = _LOSSY[codec]
     if sample_rate_hz not in rates:
         known = ", ".join(str(rate) for rate in rates)
@@ -97,7 +99,7 @@ def _encode_lossy(pcm: Pcm16, sample_rate_hz: int, codec: str) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container_name, container_options={"fflags": "+bitexact"}) as container:
         stream: Any = container.add_stream(encoder, rate=sample_rate_hz, layout="mono", options={"flags": "+bitexact"})
-        stream.bit_rate = bit_rate
+        stream.bit_rate = bits_per_s or bit_rate
         context = stream.codec_context
         context.thread_count = 1
         context.open()

@@ -16,6 +16,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.runfolder import OtherRun
     from pipeline.score_files import FilesError
     from pipeline.scorers import ModelError
+    from pipeline.search import SearchError
     from pipeline.sources import SourceError
 
     return (
@@ -31,4 +32,5 @@ def known_errors() -> tuple[type[Exception], ...]:
         StoreError,
         ModelError,
         FilesError,
+        SearchError,
     )

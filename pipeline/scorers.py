@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scorer.load import Scorer
@@ -12,13 +13,16 @@ class ModelError(Exception):
     """A scorer that cannot be loaded; the message says which and why."""
 
 
-def open_scorer(model: str, device: str = "cpu") -> Scorer:
-    """The scorer behind `model` (see scorer.load.load_scorer). Raises ModelError."""
-    from scorer.load import load_scorer
+def open_scorer(model: str, device: str = "cpu", options: Mapping[str, Any] | None = None) -> Scorer:
+    """The scorer behind `model` (see scorer.load.load_scorer); `options` as a recipe's `clap` has them.
+
+    Raises ModelError.
+    """
+    from scorer.load import ClapOptions, load_scorer
 
     try:
-        return load_scorer(model, device)
-    except (ValueError, OSError, RuntimeError, AssertionError, ImportError) as error:
+        return load_scorer(model, device, options=ClapOptions(**(options or {})))
+    except (TypeError, ValueError, OSError, RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the scorer {model!r} cannot be loaded on {device}: {error}") from error
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.shown import clock, one_line
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.score_files import Heard
+    from pipeline.search import Found
     from scorer.load import Scorer
 
 
@@ -145,3 +147,82 @@ class CsvPrinter(Printer):
 
 
 _PRINTERS: dict[str, type[Printer]] = {"table": TablePrinter, "jsonl": JsonlPrinter, "csv": CsvPrinter}
+
+
+def search_verb(
+    run: str,
+    text: str,
+    *,
+    top: int,
+    view: str | None,
+    model: str | None,
+    device: str,
+    min_score: float | None,
+    everything: bool,
+    as_json: bool,
+    html: str | None,
+) -> int:
+    from pipeline.search import search
+
+    found = search(
+        run, text, top=top, view=view, model=model, device=device, min_score=min_score, everything=everything
+    )
+    if html is not None:
+        _write_hits(run, view, found, Path(html))
+    if as_json:
+        say(json.dumps(_hits_as_json(run, found), indent=2, ensure_ascii=False))
+    else:
+        for line in _hit_lines(found):
+            say(line)
+        if html is not None:
+            say(f"players in {html}")
+    return 0
+
+
+def _write_hits(run: str, view: str | None, found: Found, html: Path) -> None:
+    from pipeline.players import Players
+    from pipeline.report.cards import cards
+    from pipeline.report.page import render
+    from pipeline.runfolder import open_store
+
+    shown = cards(((hit.clip, hit.match) for hit in found.hits), Players(open_store(run)))
+    write_page(html, render("search.html.j2", found=found, run=run, view=view, cards=shown))
+
+
+def write_page(path: Path, page: bytes) -> None:
+    """The page, whole or not at all."""
+    from corpus.store import Store
+
+    Store(path.resolve().parent).replace(path.name, page)
+
+
+def _hits_as_json(run: str, found: Found) -> dict[str, object]:
+    kept = ("clip_id", "source_id", "start_ms", "end_ms", "caption", "title", "url", "clap_score", "clap_model")
+    return {
+        "run": run,
+        "text": found.text,
+        "model": found.model,
+        "clips_searched": found.clips_searched,
+        "hits": [
+            {"match": round(hit.match, 6), **{name: getattr(hit.clip, name) for name in (*kept, "outcome", "reason")}}
+            for hit in found.hits
+        ],
+    }
+
+
+def _hit_lines(found: Found) -> Iterator[str]:
+    yield f"model {found.model}: {found.clips_searched} clips searched"
+    if not found.hits:
+        yield "no clip fits so well"
+        return
+    yield f"{'match':>6}  {'clap':>6}  {'start':>9}  {'length':>8}  caption  [title]  clip"
+    for hit in found.hits:
+        clip = hit.clip
+        clap = "-" if clip.clap_score is None else f"{clip.clap_score:.3f}"
+        length = f"{(clip.end_ms - clip.start_ms) / 1000:.1f} s"
+        said = one_line(clip.caption, 72) or "(no caption)"
+        fate = "" if clip.outcome == "ok" else f"  {clip.outcome}/{clip.reason}"
+        yield (
+            f"{hit.match:6.3f}  {clap:>6}  {clock(clip.start_ms):>9}  {length:>8}  {said}"
+            f"  [{one_line(clip.title, 32)}]  {one_line(clip.clip_id)}{one_line(fate)}"
+        )

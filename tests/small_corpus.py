@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,16 @@ class SmallCorpus:
         models: bool = True,  # False: only the root leg has run
         joined: bool = True,  # clips 1 to 3 of source 1 are one
         titles: str = 'A "title"\n</script> ../../etc/passwd {n}',
+        urls: str = "https://example.org/watch?v={n}",
+        captions: tuple[str, ...] = CAPTIONS,
+        scorers: tuple[str, ...] = (SCORER,),  # source n has been scored by the n-th, over and over
+        embedding: Callable[[int, int], np.ndarray] | None = None,  # of clip i of source n, for all that is captioned
     ) -> None:
         self.sources, self.clips, self.clip_ms = sources, clips, clip_ms
         self.sample_rate_hz, self.unit_sources = sample_rate_hz, unit_sources
         self.models, self.joined, self.titles = models, joined, titles
-        self.scorer = SCORER
+        self.urls, self.captions = urls, captions
+        self.scorers, self.scorer, self.embedding = scorers, scorers[0], embedding
         self.waves: dict[str, np.ndarray] = {}  # clip_id -> int16 samples, as made
 
     def make(self, root: Path) -> Any:
@@ -78,7 +84,7 @@ class SmallCorpus:
         return round(((n * 7 + i * 3) % 10) / 10, 1)
 
     def caption(self, n: int, i: int) -> str:
-        return CAPTIONS[(n + i) % len(CAPTIONS)]
+        return self.captions[(n + i) % len(self.captions)]
 
     def _plan(self) -> pa.Table:
         from corpus.schema import PLAN
@@ -96,7 +102,7 @@ class SmallCorpus:
                         "row": (n % self.unit_sources) * self.clips + i,
                         "start_ms": i * self.clip_ms,
                         "end_ms": (i + 1) * self.clip_ms,
-                        "url": f"https://example.org/watch?v={n}",
+                        "url": self.urls.replace("{n}", str(n)),
                         "title": self.titles.replace("{n}", str(n)),
                         "license": "CC0" if n % 2 else None,
                         "source_units": 1,
@@ -122,7 +128,8 @@ class SmallCorpus:
             return
         root = units.read_root_unit(store, unit_id)
         scored = [self._scored(entry) for entry in root.to_pylist()]
-        adds = pa.schema([*CAPTION, *fields("clap_score", "clap_model")])
+        kept = ["clap_audio_embedding"] if self.embedding else []
+        adds = pa.schema([*CAPTION, *fields("clap_score", "clap_model", *kept)])
         rows = root
         for typed in [*OUTCOME, *adds]:
             values = pa.array([one.get(typed.name) for one in scored], typed.type)
@@ -170,7 +177,8 @@ class SmallCorpus:
             "caption": self.caption(n, i),
             "caption_model": "small-captioner@cafe",
             "clap_score": self.score(n, i),
-            "clap_model": self.scorer,
+            "clap_model": self.scorers[n % len(self.scorers)],
+            "clap_audio_embedding": self.embedding(n, i) if self.embedding else None,
             "music_word": "guitar" if i == 0 else None,
         }
         if self.joined and n == 1 and i in (1, 2, 3):

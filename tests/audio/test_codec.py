@@ -81,3 +81,10 @@ def test_bytes_that_are_no_audio_say_so(data):
     with pytest.raises(DecodeError) as error:
         decode_bytes(data)
     assert error.value.reason == ("undecodable" if data else "empty_file")
+
+
+@pytest.mark.parametrize("codec", ["opus", "mp3"])
+def test_a_lower_bit_rate_is_smaller_and_still_that_long(codec):
+    small = encode(tone(48000), 48000, codec, bits_per_s=32_000)
+    assert len(small) < 0.6 * len(encode(tone(48000), 48000, codec))
+    assert decode_bytes(small)[0].size == 2 * 48000
