@@ -81,7 +81,7 @@ class Pairs:
     lag: Ints
     place: Ints
 
-    def take(self, some: Ints | Flags) -> Pairs:
+    def take(self, some: Ints | Flags | slice) -> Pairs:
         return Pairs(*(getattr(self, n)[some] for n in Pairs.__annotations__))
 
     @staticmethod
@@ -149,7 +149,7 @@ class Keys:
     clips: Ints
     places: Ints
 
-    def take(self, some: Ints) -> Keys:
+    def take(self, some: Ints | slice) -> Keys:
         return Keys(*(getattr(self, n)[some] for n in Keys.__annotations__))
 
     @staticmethod

@@ -87,18 +87,33 @@ class Copies:
             self.spread.hold(keys_of, (b.prints, b.base, best[b.base : b.base + b.rows], partitions))
             for b in self._blocks
         ]
-        shared, bounds = self.spread.put(ranks), [block.base for block in self._blocks]
-        pairs = [self.spread.hold(pairs_of, (at, shared, bounds, *parts)) for at in range(partitions)]
-        places = range(len(self._blocks))
+        shared, bases = self.spread.put(ranks), [block.base for block in self._blocks]
+        pairs = [self.spread.hold(pairs_of, (at, shared, bases, *parts)) for at in range(partitions)]
         calls = (
-            (self.rules, (i, j), self._blocks[i].prints, bounds[i], self._blocks[j].prints, bounds[j], *pairs)
-            for i in places
-            for j in places
+            (self.rules, _home(i, j, len(bases)), a.prints, a.base, b.prints, b.base, *pairs)
+            for i, a in enumerate(self._blocks)
+            for j, b in enumerate(self._blocks)
         )
         return Edges.of(list(self.spread.each(edges_of, calls)))
 
 
-def keys_of(prints: Prints, base: int, wanted: npt.NDArray[np.bool_], partitions: int) -> list[Keys]:
+@dataclass(frozen=True)
+class Cut:
+    """Keys or pairs in groups: group g is rows[bounds[g] : bounds[g + 1]]. A few large arrays travel well."""
+
+    rows: Any
+    bounds: Ints
+
+    @staticmethod
+    def of(rows: Any, group: Ints, groups: int) -> Cut:
+        order = np.argsort(group, kind="stable")
+        return Cut(rows.take(order), np.searchsorted(group[order], np.arange(groups + 1)))
+
+    def group(self, number: int) -> Any:
+        return self.rows.take(slice(self.bounds[number], self.bounds[number + 1]))
+
+
+def keys_of(prints: Prints, base: int, wanted: npt.NDArray[np.bool_], partitions: int) -> Cut:
     """The keys of a block's wanted clips (numbered from `base`), cut into partitions by their size."""
     some = np.flatnonzero(wanted[prints.owners])
     owners, places = prints.owners[some], prints.places[some]
@@ -109,38 +124,23 @@ def keys_of(prints: Prints, base: int, wanted: npt.NDArray[np.bool_], partitions
         places.astype(np.int32),
     )
     which = (keys.keys.astype(np.uint64) * np.uint64(partitions)) >> np.uint64(32)
-    return [keys.take(np.flatnonzero(which == partition)) for partition in range(partitions)]
+    return Cut.of(keys, which.astype(np.int64), partitions)
 
 
-def pairs_of(partition: int, ranks: Ints, bounds: list[int], *blocks: list[Keys]) -> dict[tuple[int, int], Pairs]:
-    """The pairs of a partition of keys, by the blocks that the two clips lie in."""
-    pairs = candidate_pairs(Keys.of([block[partition] for block in blocks]), ranks)
-    home = len(bounds) * _block_of(bounds, pairs.better) + _block_of(bounds, pairs.worse)
-    order = np.argsort(home, kind="stable")
-    pairs, home = pairs.take(order), home[order]
-    starts = np.flatnonzero(np.diff(home, prepend=-1))
-    ends = np.append(starts, len(home))[1:]
-    return {
-        (int(home[start]) // len(bounds), int(home[start]) % len(bounds)): pairs.take(np.arange(start, end))
-        for start, end in zip(starts, ends, strict=True)
-    }
+def pairs_of(partition: int, ranks: Ints, bases: list[int], *blocks: Cut) -> Cut:
+    """The pairs of a partition of keys, cut by the blocks that the two clips lie in (see `_home`)."""
+    pairs = candidate_pairs(Keys.of([block.group(partition) for block in blocks]), ranks)
+    better, worse = (np.searchsorted(np.asarray(bases), c, side="right") - 1 for c in (pairs.better, pairs.worse))
+    return Cut.of(pairs, _home(better, worse, len(bases)), len(bases) ** 2)
 
 
-def _block_of(bounds: list[int], clips: Ints) -> Ints:
-    return np.searchsorted(np.asarray(bounds), clips, side="right") - 1
+def _home(better: Any, worse: Any, blocks: int) -> Any:
+    return better * blocks + worse
 
 
-def edges_of(
-    rules: Rules,
-    home: tuple[int, int],
-    a: Prints,
-    base_a: int,
-    b: Prints,
-    base_b: int,
-    *found: dict[tuple[int, int], Pairs],
-) -> Edges:
+def edges_of(rules: Rules, home: int, a: Prints, base_a: int, b: Prints, base_b: int, *found: Cut) -> Edges:
     """The pairs of two blocks whose fingerprints agree."""
-    pairs = once(Pairs.of([part[home] for part in found if home in part]))
+    pairs = once(Pairs.of([cut.group(home) for cut in found]))
     return confirmed(rules, a, base_a, b, base_b, pairs)
 
 
