@@ -70,6 +70,16 @@ def _view_rows(table: pa.Table, wanted: Wanted, counts: Counts) -> pa.Table:
     return pa.table([_column(rows, typed.name, typed.type) for typed in wanted.schema], schema=wanted.schema)
 
 
+def with_durations(table: pa.Table) -> pa.Table:
+    """Whole units with the `duration_ms` that a view gives them: of a join, the whole join's."""
+    joined = "joined_end_ms" in table.column_names and table.column("joined_end_ms").null_count < table.num_rows
+    samples = _column(table, "num_samples", pa.int64())
+    if joined:
+        samples = _Joins(table).summed(samples)
+        table = _set(table, "end_ms", pc.coalesce(table.column("joined_end_ms"), table.column("end_ms")))
+    return _set(table, "duration_ms", _duration_ms(table, samples))
+
+
 def _kept_positions(table: pa.Table, wanted: Wanted, counts: Counts) -> Ints:
     condition = pc.field("outcome") == "ok"
     if wanted.condition is not None:

@@ -199,6 +199,23 @@ def search(run: str, text: str, **options: Any) -> None:
     sys.exit(search_verb(run, text, **options))
 
 
+@main.command()
+@click.argument("run")
+@click.option("--out", type=click.Path(dir_okay=False), default="report.html", show_default=True, metavar="FILE")
+@click.option("--threshold", type=float, help="Show the clips nearest to this score. Default: the scorer's MQ.")
+@click.option("--preset-model", help="The scorer to show, where there are several, as clap_model names it.")
+@click.option("--examples", type=click.IntRange(0, 200), default=20, show_default=True, help="Clips of each list.")
+@speak_plainly
+def report(run: str, out: str, **options: Any) -> None:
+    """What is inside RUN, for eyes and ears: yield, losses, scores, measures; the best, worst and nearest clips.
+
+    One HTML file with everything in it. A run in progress shows what it has.
+    """
+    from pipeline.verbs_listen import report_verb
+
+    sys.exit(report_verb(run, out, **options))
+
+
 def entry() -> None:
     """What the shell starts: the verbs, then an end without Python's tear-down.
 

@@ -12,6 +12,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.view_query import ViewError
     from pipeline.config import RecipeError
     from pipeline.plan import PlanError
+    from pipeline.report.facts import ReportError
     from pipeline.run import LegStopped
     from pipeline.runfolder import OtherRun
     from pipeline.score_files import FilesError
@@ -33,4 +34,5 @@ def known_errors() -> tuple[type[Exception], ...]:
         ModelError,
         FilesError,
         SearchError,
+        ReportError,
     )

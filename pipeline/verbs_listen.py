@@ -226,3 +226,12 @@ def _hit_lines(found: Found) -> Iterator[str]:
             f"{hit.match:6.3f}  {clap:>6}  {clock(clip.start_ms):>9}  {length:>8}  {said}"
             f"  [{one_line(clip.title, 32)}]  {one_line(clip.clip_id)}{one_line(fate)}"
         )
+
+
+def report_verb(run: str, out: str, *, threshold: float | None, preset_model: str | None, examples: int) -> int:
+    from pipeline.report.build import build
+
+    page = build(run, threshold=threshold, preset_model=preset_model, examples=examples)
+    write_page(Path(out), page)
+    say(f"{out}: {len(page) / 1e6:.1f} MB; open it in a browser, it asks nobody for anything")
+    return 0
