@@ -188,7 +188,7 @@ def score(files: tuple[str, ...], texts: tuple[str, ...], captions: str | None, 
 @click.option("--model", help="The scorer for the text: folder, file or Hub name. Default: the one of the corpus.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--min-score", type=float, help="Only clips that fit at least so well.")
-@click.option("--all", "everything", is_flag=True, help="Clips that were filtered or merged too.")
+@click.option("--all", "everything", is_flag=True, help="Clips that were filtered or merged, and copies, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also a page with players.")
 @speak_plainly

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from corpus import compact, units
 from corpus.store import Store
-from corpus.view_query import compacted_names
+from corpus.view_query import corpus_schema
 from corpus.views import open_view
 from pipeline.clips import Clip, read_clips
 from pipeline.runfolder import legs_of, open_store, read_record
@@ -73,7 +73,7 @@ def search(
     min_score: float | None = None,
     everything: bool = False,
 ) -> Found:
-    """The `top` clips of `run` that fit `text` best, among those that are ok (`everything`: all that were heard).
+    """The `top` clips of `run` that fit `text` best, of those that are ok and no copies (`everything`: all there are).
 
     `view` looks in one view only; `model` is the scorer of the text (default: that of the corpus); `min_score` leaves
     out what fits worse. Raises SearchError, ViewError, ModelError, OtherRun.
@@ -106,10 +106,8 @@ def _legs_with_embeddings(store: Store, legs: Sequence[str]) -> list[str]:
     found = []
     for leg in legs:
         compact.compact(store, leg, root=leg == legs[0])
-        names = compacted_names(store, leg)
-        with store.open(f"{compact.compacted_folder(leg)}/{names[0]}") as file:
-            if EMBEDDING in pq.ParquetFile(file).schema_arrow.names:
-                found.append(leg)
+        if EMBEDDING in corpus_schema(store, [leg]).names:
+            found.append(leg)
     return found[::-1]
 
 
@@ -272,6 +270,12 @@ def _view_ids(store: Store, view: str) -> Iterator[pa.Table]:
 
 
 def _ended_ids(store: Store, leg: str) -> Iterator[pa.Table]:
-    for batch in compact.scan(store, [leg], ["unit_id", "clip_id", "outcome"]):
+    """Clips that a later leg has ended, or found to be copies (as in a view, one of them is enough)."""
+    copies = "dup_keep" in corpus_schema(store, [leg]).names
+    columns = ["unit_id", "clip_id", "outcome", *(["dup_keep"] if copies else [])]
+    for batch in compact.scan(store, [leg], columns):
         rows = pa.table(batch)
-        yield rows.filter(pc.not_equal(rows.column("outcome"), "ok"))
+        gone = pc.not_equal(rows.column("outcome"), "ok")
+        if copies:
+            gone = pc.or_(gone, pc.invert(pc.fill_null(rows.column("dup_keep"), True)))
+        yield rows.filter(gone).select(["unit_id", "clip_id"])

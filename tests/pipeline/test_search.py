@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from corpus import compact, units
-from corpus.schema import OUTCOME
+from corpus.schema import OUTCOME, fields
 from corpus.store import Store
 from corpus.view_query import ViewError
 from pipeline import search as module
@@ -122,17 +122,21 @@ def test_a_joined_clip_has_the_audio_of_all_its_members(corpus):
     assert (joined.start_ms, joined.end_ms, len(joined.audio)) == (100, 400, 3)
 
 
-def test_what_a_later_leg_has_ended_is_not_found(copy):
+@pytest.mark.parametrize("as_copy", [False, True])
+def test_what_a_later_leg_has_ended_or_knows_as_a_copy_is_not_found(copy, as_copy):
     best = search(copy.root, TEXT, top=3).hits
     unit = best[0].clip.unit_id
     copy.put_if_absent("corpus/legs/late.json", json.dumps({"after": "models", "stages": []}).encode())
     root = units.read_columns_unit(copy, "models", unit).select(["clip_id", "unit_id", "row", *OUTCOME.names])
     rows = root.to_pylist()
     for row in rows:
-        if row["clip_id"] == best[0].clip.clip_id:
-            row.update(outcome="filtered", reason="duplicate")
+        row["dup_keep"] = not (as_copy and row["clip_id"] == best[0].clip.clip_id)
+        if row["clip_id"] == best[0].clip.clip_id and not as_copy:
+            row.update(outcome="filtered", reason="noise")
     meta = units.UnitMeta("late", "recipe", "plan")
-    units.commit_columns(copy, "late", root, pa.Table.from_pylist(rows, schema=root.schema), pa.schema([]), meta)
+    adds = fields("dup_keep") if as_copy else pa.schema([])
+    late = pa.Table.from_pylist(rows, schema=pa.schema([*root.schema, *adds]))
+    units.commit_columns(copy, "late", root, late, adds, meta)
     after = [hit.clip.clip_id for hit in search(copy.root, TEXT, top=2).hits]
     assert after == [hit.clip.clip_id for hit in best[1:]]
 
