@@ -33,6 +33,9 @@ from corpus.streamed import write_whole
 TARGET_ROWS = 1_000_000
 ROW_GROUP_ROWS = 131_072
 
+#: Bytes of one column that are read at a time, where one leg is scanned alone.
+_READ_BYTES = 4 << 20
+
 #: Units read ahead of the one that is written.
 _UNITS_AHEAD = 32
 
@@ -216,9 +219,12 @@ def _scan_group(store: Store, paths: Sequence[str], columns: list[str], batch_ro
     """One group: the rows that the last leg has, with each column from the latest leg that has it."""
     if len(paths) == 1:
         with store.open(paths[0]) as file:
-            parquet = pq.ParquetFile(file)
-            for batch in parquet.iter_batches(batch_rows, columns=_known(columns, [parquet.schema_arrow])):
-                yield batch.select(columns)
+            parquet = pq.ParquetFile(file, buffer_size=_READ_BYTES)
+            known = _known(columns, [parquet.schema_arrow])
+            # Group by group: one iterator over all keeps what it has read of wide columns (embeddings) to its end.
+            for group in range(parquet.num_row_groups):
+                for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=known):
+                    yield batch.select(columns)
         return
     opened = []
     try:

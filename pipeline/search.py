@@ -88,7 +88,7 @@ def search(
     if not holders:
         raise SearchError(_no_embeddings(run, list(started)))
     leg, scorer = _leg_and_scorer(store, run, started, holders, model, device, everything)
-    found = _Clips(store, legs, leg, view, everything)
+    found = Clips(store, legs, leg, view, everything)
     best = Top(top)
     own = _name(scorer)
     searched = 0
@@ -202,7 +202,7 @@ def _name(scorer: Scorer) -> str:
     return model_name(scorer)
 
 
-class _Clips:
+class Clips:
     """The clips of one leg that may be found, with their embeddings."""
 
     def __init__(self, store: Store, legs: Sequence[str], leg: str, view: str | None, everything: bool) -> None:
