@@ -100,8 +100,7 @@ def run_dedup(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | Uni
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
     if ready - done:
         clips = sum(infos[unit_id].rows for unit_id in ready)
-        spread: Spread = Here() if clips < SMALL else OnRay(recipe.execution.ray_address, recipe.execution.cpus, 2)
-        for event in _find_and_commit(store, job, legs, where, spread, done):
+        for event in _find_and_commit(store, job, legs, where, _spread(recipe, clips), clips, done):
             end.committed += event.error is None
             if event.error is not None:
                 end.errors.append(event.error)
@@ -111,6 +110,13 @@ def run_dedup(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | Uni
     compact.compact(store, leg, root=False)
     end.seconds = time.monotonic() - started
     yield end
+
+
+def _spread(recipe: Recipe, clips: int) -> Spread:
+    if clips < SMALL:
+        return Here()
+    how = recipe.execution
+    return OnRay(how.ray_address, how.cpus, how.task_retries)
 
 
 # -- generations
@@ -141,12 +147,11 @@ def _compacted(store: Store, name: str, legs: Sequence[str]) -> list[str]:
 
 
 def _find_and_commit(
-    store: Store, job: DedupJob, legs: Sequence[str], where: _Where, spread: Spread, done: set[str]
+    store: Store, job: DedupJob, legs: Sequence[str], where: _Where, spread: Spread, planned: int, done: set[str]
 ) -> Iterator[UnitDone]:
     started = time.perf_counter()
     found: list[_Unit] = []
     copies = Copies(spread, Rules(max_bit_errors=job.max_bit_errors, min_overlap=job.min_overlap))
-    planned = sum(info.rows for info in plan_store.iter_units(store))
     ids: list[pa.Array] = []
 
     def clips() -> Iterator[pa.Table]:
