@@ -147,6 +147,20 @@ def test_a_clip_of_a_talking_video_holds_none_of_its_narrators_words(road):
     assert checked >= 15
 
 
+def test_a_search_finds_the_telephone_and_the_report_shows_the_run(road, tmp_path):
+    found = json.loads(road.autorecap("search", road.run, "a telephone rings", "--top", 5, "--json"))
+    status = road.status()
+    copies = sum(leg.get("duplicates") or 0 for leg in status["legs"].values())
+    assert found["clips_searched"] == status["ok"] - copies
+    assert any("phone" in hit["title"].lower() for hit in found["hits"])
+    assert [hit["match"] for hit in found["hits"]] == sorted((hit["match"] for hit in found["hits"]), reverse=True)
+    road.autorecap("report", road.run, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert len(page) < 5_000_000
+    assert page.count("<audio ") == 60
+    assert " clips scored by <code>" in page
+
+
 def ok_clips(road):
     store = Store(str(road.run))
     clips = {}
