@@ -21,6 +21,9 @@ from scorer.windows import check, level, pool, windows
 
 KIND = "autorecap-small-clap"
 GPU_BATCH = 64
+#: A clip under a second is heard once a second: AUC on wesnoth and 7kaa .826 instead of .796 end to end, and no better
+#: with rarer repetition. (gcompris, the set for the figures of the card, was not looked at to choose.)
+PERIOD_SAMPLES = SAMPLE_RATE_HZ
 Item = TypeVar("Item")
 
 
@@ -45,7 +48,7 @@ class EmbeddedScorer:
         self._log_mel = LogMel().to(device)
 
     def embed_audio(self, waves: Sequence[np.ndarray]) -> np.ndarray:
-        per_clip = [windows(level(check(wave)), WINDOW_SAMPLES) for wave in waves]
+        per_clip = [parts_of(wave) for wave in waves]
         flat = self.hear_windows([part for parts in per_clip for part in parts])[1]
         out, at = np.zeros((len(waves), DIM), dtype=np.float32), 0
         for row, parts in enumerate(per_clip):
@@ -55,7 +58,7 @@ class EmbeddedScorer:
 
     def hear(self, waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Each clip's first window: its tokens (B, K, 384) and its embedding (B, D)."""
-        return self.hear_windows([windows(level(check(wave)), WINDOW_SAMPLES)[0] for wave in waves])
+        return self.hear_windows([parts_of(wave)[0] for wave in waves])
 
     @torch.inference_mode()
     def hear_windows(self, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,6 +84,11 @@ class EmbeddedScorer:
             vectors = self._net.embed_text(ids.to(self.device))
             out[first : first + len(chunk)] = vectors[: len(chunk)].float().cpu().numpy()
         return out
+
+
+def parts_of(wave: np.ndarray) -> list[np.ndarray]:
+    """A clip as the tower hears it: at one level, in windows of 10 s, a short one repeated."""
+    return windows(level(check(wave)), WINDOW_SAMPLES, period=PERIOD_SAMPLES)
 
 
 def in_chunks(items: Sequence[Item], size: int) -> Iterator[tuple[int, list[Item]]]:

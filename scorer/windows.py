@@ -32,10 +32,14 @@ def level(wave: np.ndarray, peak: float = 0.4) -> np.ndarray:
     return np.asarray(wave * (peak / loudest), dtype=np.float32) if loudest > 1e-4 else wave
 
 
-def windows(wave: np.ndarray, size: int, *, repeat: bool = True) -> list[np.ndarray]:
-    """One or more windows of `size` samples. Without `repeat` a shorter clip stays short."""
+def windows(wave: np.ndarray, size: int, *, repeat: bool = True, period: int = 1) -> list[np.ndarray]:
+    """One or more windows of `size` samples. Without `repeat` a shorter clip stays short.
+
+    A repetition begins every `period` samples or, of a clip that is longer, at its end; silence lies between. A bark
+    said ten times a second is no bark any more.
+    """
     if wave.size <= size:
-        return [np.resize(wave, size) if repeat else wave]
+        return [np.resize(np.pad(wave, (0, max(period - wave.size, 0))), size) if repeat else wave]
     if wave.size <= size * SLACK:
         return [wave[:size]]
     count = math.ceil(wave.size / size)

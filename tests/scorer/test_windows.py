@@ -33,3 +33,10 @@ def test_level_changes_loudness_only():
 
 def test_pooled_vectors_have_unit_length():
     assert np.allclose(pool([np.array([1.0, 0.0]), np.array([0.0, 1.0])]), [2**-0.5, 2**-0.5])
+
+
+def test_a_very_short_clip_is_repeated_with_silence_between():
+    knock = np.ones(100, dtype=np.float32)
+    (heard,) = windows(knock, 1000, period=400)
+    assert np.array_equal(np.flatnonzero(heard), np.r_[0:100, 400:500, 800:900])
+    assert np.array_equal(windows(np.ones(500, np.float32), 1000, period=400)[0], np.ones(1000))
