@@ -49,3 +49,5 @@ bench: setup ## the benchmarks that run in minutes, each with its table
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.scorer
+	$(BIN)/python -m benchmarks.filters
