@@ -24,7 +24,7 @@ ARRAYS = {"tokens": (TOKENS, TOKEN_DIM), "clap": (DIM,)}
 class HeardSet:
     """Scenes as the audio tower hears them, as memory maps."""
 
-    tokens: np.ndarray  # (N, K, 384) float16
+    tokens: np.ndarray  # (N, K, 512) float16
     clap: np.ndarray  # (N, D) float16
     labels: list[tuple[str, ...]]
     relations: list[str]
@@ -57,6 +57,10 @@ def render(sounds: Path, out: Path, *, count: int, seed: int, workers: int = 1) 
             with multiprocessing.get_context("spawn").Pool(workers) as pool:
                 parts = pool.map(render_part, orders)
         (out / "scenes.jsonl").write_text("\n".join(line for part in parts for line in part) + "\n")
+    return open_heard(out)
+
+
+def open_heard(out: Path) -> HeardSet:
     rows = [json.loads(line) for line in (out / "scenes.jsonl").read_text().splitlines()]
     return HeardSet(
         tokens=np.load(out / "tokens.npy", mmap_mode="r"),

@@ -17,10 +17,11 @@ import torch
 
 from scorer.features import BANDS, FRAMES, LogMel
 from scorer.scenes import SceneMaker
-from scorer.sounds import read_sounds
+from scorer.sounds import read_sounds, read_wild
 from scorer.teachers import CLASSES, PATCHES, YAMNET_DIM, Yamnet
 
 log = logging.getLogger(__name__)
+WILD_SHARE = 0.6
 ARRAYS = {
     "mel": (FRAMES, BANDS),
     "classes": (PATCHES, CLASSES),
@@ -63,7 +64,7 @@ def render(sounds: Path, teachers: Path, out: Path, *, count: int, seed: int, wo
         for name, shape in ARRAYS.items():
             np.lib.format.open_memmap(out / f"{name}.npy", "w+", np.float16, (count, *shape)).flush()
         edges = [count * k // workers for k in range(workers + 1)]
-        orders = [Order(sounds, teachers, out, a, b, seed, 0.3) for a, b in pairwise(edges)]
+        orders = [Order(sounds, teachers, out, a, b, seed, WILD_SHARE) for a, b in pairwise(edges)]
         if workers == 1:
             parts = [render_part(orders[0])]
         else:
@@ -75,7 +76,8 @@ def render(sounds: Path, teachers: Path, out: Path, *, count: int, seed: int, wo
 
 def render_part(order: Order) -> list[str]:
     torch.set_num_threads(1)
-    maker = SceneMaker(read_sounds(order.sounds), seed=order.seed, wild_share=order.wild_share)
+    sounds, wild = read_sounds(order.sounds), read_wild(order.sounds)
+    maker = SceneMaker(sounds, wild=wild, seed=order.seed, wild_share=order.wild_share)
     yamnet = Yamnet(order.teachers, order.out / f"yamnet-{order.first}")
     arrays = {name: np.load(order.out / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
     log_mel, lines = LogMel(), []

@@ -57,7 +57,7 @@ class EmbeddedScorer:
         return out
 
     def hear(self, waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Each clip's first window: its tokens (B, K, 384) and its embedding (B, D)."""
+        """Each clip's first window: its tokens (B, K, 512) and its embedding (B, D)."""
         return self.hear_windows([parts_of(wave)[0] for wave in waves])
 
     @torch.inference_mode()

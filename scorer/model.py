@@ -3,7 +3,8 @@
 Choices: 63 audio tokens of 160 ms from a depthwise-residual CNN on 64 mel bands; the clip's vector is a learned
 one (attention pooling) plus a gated mix of the texts of 521 AudioSet classes, weighted by how likely each is
 heard, so that rare captions are reached through class names. The mean embedding of the training scenes
-(`centre`) is taken off, which removes the liking of every audio for the same few captions.
+(`centre`) is taken off, which removes the liking of every audio for the same few captions; the class texts are
+centred too. How classes are mixed was chosen with the teacher itself on recordings of training packages.
 
 Shapes: B clips, T = 1008 mel frames, F = 64 bands, K = 63 tokens, C = 521 classes, L text tokens, D = 384.
 """
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
-WIDTHS = (32, 48, 96, 192, 384)
+WIDTHS = (32, 48, 96, 256, 512)
 DIM = 384
 TOKENS = 63
 TOKEN_DIM = WIDTHS[-1]
@@ -33,9 +34,9 @@ PAD_ID = 0
 class Heard(NamedTuple):
     """What the audio tower makes of a window."""
 
-    tokens: torch.Tensor  # (B, K, 384): for the captioner
+    tokens: torch.Tensor  # (B, K, 512): for the captioner
     class_logits: torch.Tensor  # (B, 20, C) per patch
-    patches: torch.Tensor  # (B, 20, 384): the tokens of each patch, averaged
+    patches: torch.Tensor  # (B, 20, 512): the tokens of each patch, averaged
     clip: torch.Tensor  # (B, D), not normalised, not centred
 
 
@@ -82,7 +83,9 @@ class AudioTower(nn.Module):
             shrink(w[2], w[3], (1, 2)),
             Residual(w[3]),
             Residual(w[3]),
+            Residual(w[3]),
             shrink(w[3], w[4], (1, 2)),
+            Residual(w[4]),
             Residual(w[4]),
         )
         self.attend = nn.Linear(TOKEN_DIM, 4)
@@ -93,7 +96,7 @@ class AudioTower(nn.Module):
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
 
     def forward(self, mel_BTF: torch.Tensor) -> Heard:
-        tokens = self.trunk(((mel_BTF + 4.0) / 3.0)[:, None]).mean(dim=3).transpose(1, 2)  # (B, K, 384)
+        tokens = self.trunk(((mel_BTF + 4.0) / 3.0)[:, None]).mean(dim=3).transpose(1, 2)  # (B, K, 512)
         patches = fn.avg_pool1d(tokens.transpose(1, 2), TOKENS_PER_PATCH, TOKENS_PER_HOP).transpose(1, 2)
         logits = self.classify(patches)
         weights = self.attend(tokens).softmax(dim=1)  # (B, K, 4)
@@ -103,8 +106,12 @@ class AudioTower(nn.Module):
 
 
 def class_mix(probabilities_BPC: torch.Tensor, class_text_CD: torch.Tensor) -> torch.Tensor:
-    """The classes heard, as one direction among texts: strong moments count more, silence not at all."""
-    loud = probabilities_BPC.square().mean(dim=1).sqrt()
+    """The classes heard, as one direction among texts: the loudest moments count most, silence not at all.
+
+    Fourth-power mean over the patches, then to the power 0.6, which lets what is faintly heard speak up.
+    """
+    floor = 1e-12
+    loud = (probabilities_BPC.pow(4).mean(dim=1) + floor).pow(0.15) - floor**0.15
     loud = torch.cat([loud[:, :SILENCE_CLASS], 0 * loud[:, :1], loud[:, SILENCE_CLASS + 1 :]], dim=1)
     return fn.normalize(loud @ class_text_CD, dim=-1)
 

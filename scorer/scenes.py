@@ -1,7 +1,8 @@
 """Ten-second scenes mixed from short recordings, with what is heard in them.
 
-A captioned scene holds one to three recordings, placed or looped, with noise under them. A wild scene holds
-recordings bent beyond their names (slowed, chopped, reversed, filtered): only the teacher can say what it is.
+A captioned scene holds one to three recordings, placed or looped, with noise under them. Of a wild scene only the
+teacher can say what it is: a medley of many recordings, labelled and unlabelled, one after another, or a few of
+them bent beyond their names (slowed, chopped, reversed, filtered).
 Every scene comes from a seed alone: scene `k` is the same however many are made, and by however many workers.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.sounds import SAMPLE_RATE_HZ, Sound, normalise, sampling_weights
+from scorer.sounds import SAMPLE_RATE_HZ, Sound, normalise, sampling_weights, wild_weights
 
 SAMPLES = 10 * SAMPLE_RATE_HZ
 
@@ -26,11 +27,15 @@ class Scene:
 
 
 class SceneMaker:
-    """Scenes over a fixed list of recordings; `wild_share` of them wild."""
+    """Scenes over a fixed list of recordings; `wild_share` of them wild, two thirds of their sounds from `wild`."""
 
-    def __init__(self, sounds: list[Sound], *, seed: int = 0, wild_share: float = 0.0) -> None:
+    def __init__(
+        self, sounds: list[Sound], *, wild: list[Sound] | None = None, seed: int = 0, wild_share: float = 0.0
+    ) -> None:
         self.sounds = sounds
         self.weights = sampling_weights(sounds).tolist()
+        self.wild = wild or []
+        self.wild_weights = wild_weights(self.wild).tolist() if self.wild else []
         self.seed = seed
         self.wild_share = wild_share
 
@@ -62,17 +67,47 @@ class SceneMaker:
         return picked, rng.choice(("while", "then", "background")) if count == 2 else "while"
 
     def _wild(self, rng: random.Random) -> np.ndarray:
-        if rng.random() < 0.15:
+        pick = rng.random()
+        if pick < 0.08:
             return synthetic(rng)
+        return self._medley(rng) if pick < 0.62 else self._bent(rng)
+
+    def _any(self, rng: random.Random) -> np.ndarray:
+        """Any recording, or ten seconds at most from anywhere in it."""
+        if self.wild and rng.random() < 2 / 3:
+            (sound,) = rng.choices(self.wild, self.wild_weights)
+        else:
+            (sound,) = rng.choices(self.sounds, self.weights)
+        start = rng.randrange(max(1, sound.wave.size - SAMPLES + 1))
+        return sound.wave[start : start + SAMPLES]
+
+    def _medley(self, rng: random.Random) -> np.ndarray:
+        """Recordings one after another, short ones said twice or thrice, sometimes over a quieter one."""
+        wave = np.zeros(SAMPLES, dtype=np.float32)
+        at = 0
+        while at < SAMPLES:
+            piece = vary_speed(self._any(rng), 2 ** rng.uniform(-0.4, 0.4))[
+                : int(rng.uniform(1.0, 5.0) * SAMPLE_RATE_HZ)
+            ]
+            if piece.size < SAMPLE_RATE_HZ:
+                piece = np.tile(piece, rng.choice((1, 2, 3)))
+            piece = normalise(piece) * 10 ** (rng.uniform(-9, 0) / 20)
+            room = wave[at : at + piece.size]
+            room += piece[: room.size]
+            at += piece.size + int(rng.choice((0.0, 0.0, rng.uniform(0, 0.6))) * SAMPLE_RATE_HZ)
+        if rng.random() < 0.3:
+            wave += 10 ** (rng.uniform(-20, -8) / 20) * place(self._any(rng), (0.0, 1.0), rng)
+        return wave
+
+    def _bent(self, rng: random.Random) -> np.ndarray:
         wave = np.zeros(SAMPLES, dtype=np.float32)
         for _ in range(rng.choice((1, 1, 2))):
-            (sound,) = rng.choices(self.sounds, self.weights)
-            bent = vary_speed(sound.wave, 2 ** rng.uniform(-1.5, 1.5))
-            if rng.random() < 0.3:
+            bent = vary_speed(self._any(rng), 2 ** rng.uniform(-1.2, 1.2))
+            if rng.random() < 0.15:
                 bent = bent[::-1]
-            if rng.random() < 0.4:
+            if rng.random() < 0.3:
                 bent = chop(bent, rng)
-            if rng.random() < 0.4:
+            if rng.random() < 0.3:
                 bent = band_pass(bent, rng)
             wave += rng.uniform(0.4, 1.0) * place(normalise(bent), (0.0, 1.0), rng)
         return wave

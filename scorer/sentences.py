@@ -14,7 +14,7 @@ PLURALS = {
     "birds", "bones", "bubbles", "castanets", "chickens", "children", "coins", "computers", "cows", "crickets",
     "dogs", "drums", "fingers", "fireballs", "footsteps", "frogs", "hands", "horns", "horses", "maracas", "men",
     "monkeys", "people", "rocks", "strings", "waves", "women", "wings", "bells",
-    "chords", "beeps", "sticks",
+    "chords", "beeps", "sticks", "bees", "leaves", "swords", "sparks", "tyres", "wheels", "arrows",
 }  # fmt: skip
 #: Stems that lost an e before -ing.
 E_STEMS = {

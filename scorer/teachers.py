@@ -10,11 +10,18 @@ from __future__ import annotations
 import csv
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from scorer.features import SAMPLE_RATE_HZ, WINDOW_SAMPLES, LogMel
+from scorer.model import class_mix
+from scorer.scenes import SceneMaker
+from scorer.sounds import Sound
+from scorer.windows import level, windows
 
 PATCH_FRAMES = 96
 PATCH_HOP = 48
@@ -42,6 +49,34 @@ class Yamnet:
             probabilities.append(1.0 / (1.0 + np.exp(-np.clip(logits.reshape(-1), -60, 60))))
             features.append(feature.reshape(-1))
         return np.stack(probabilities), np.stack(features)
+
+
+class TeacherScorer:
+    """Both teachers as a scorer: what YAMNet hears, mixed as class texts, against what MiniLM reads."""
+
+    def __init__(self, folder: Path, scratch: Path, trained: list[Sound], scenes: int = 400) -> None:
+        self._folder, self._yamnet, self._log_mel = folder, Yamnet(folder, scratch), LogMel()
+        self._class_text = class_texts(folder)
+        self._centre = torch.zeros(TEXT_DIM)
+        maker = SceneMaker(trained, seed=2)
+        self._centre = torch.stack([self._hear(maker.scene(k).wave) for k in range(scenes)]).mean(dim=0)
+
+    def embed_audio(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        heard = torch.stack([self._hear(windows(level(w), WINDOW_SAMPLES, period=SAMPLE_RATE_HZ)[0]) for w in waves])
+        return np.asarray(torch.nn.functional.normalize(heard - self._centre, dim=-1).numpy())
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(read_phrases(self._folder, list(texts)).numpy())
+
+    def _hear(self, wave: np.ndarray) -> torch.Tensor:
+        probabilities, _ = self._yamnet(self._log_mel(torch.from_numpy(wave)[None])[0].numpy())
+        return class_mix(torch.from_numpy(probabilities)[None].float(), self._class_text)[0]
+
+
+def class_texts(folder: Path) -> torch.Tensor:
+    """(521, 384): what MiniLM makes of the class names, less what all of them have in common."""
+    read = read_phrases(folder, [f"the sound of {name.lower()}" for name in class_names(folder)])
+    return torch.nn.functional.normalize(read - read.mean(dim=0), dim=-1)
 
 
 #: The class scores and the pooled features, both before the last rounding to 8 bits.

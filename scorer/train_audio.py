@@ -19,6 +19,7 @@ from scorer.optim import fit
 from scorer.teachers import YAMNET_DIM
 
 BATCH = 32
+DISTIL_BATCH = 20  # per process: many small steps teach more than few large ones
 
 
 class Batch:
@@ -69,7 +70,7 @@ class Distiller(nn.Module):
         )
 
 
-def distil(distiller: Distiller, scenes: SceneSet, *, steps: int, seed: int, batch: int = BATCH) -> float:
+def distil(distiller: Distiller, scenes: SceneSet, *, steps: int, seed: int, batch: int = DISTIL_BATCH) -> float:
     draw = np.random.default_rng(seed)
     distiller.train()
 

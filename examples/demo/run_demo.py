@@ -1,7 +1,7 @@
 """`make demo`: the main job, whole, on one machine without the internet.
 
 Starts the demo's media server on loopback, then types the same commands a user would: plan, run, select, export,
-verify, status. Run it again and every step finds its work done.
+verify, status, search, report. Run it again and every step finds its work done.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ STEPS = (
     ("verify", RUN, "--decode"),
     ("verify", f"{RUN}/shards"),
     ("status", RUN),
+    ("search", RUN, "a telephone rings", "--top", "3"),
+    ("report", RUN, "--out", f"{RUN}/report.html"),
 )
 
 
@@ -46,7 +48,7 @@ def main() -> int:
                 print(f"the demo stopped: autorecap {step[0]} ended with {code}", file=sys.stderr)
                 return code
     print(f"\nThe job took {time.monotonic() - started:.0f} s. The corpus is in {RUN}, its shards in {RUN}/shards.")
-    print("Next: hear what is inside, try another threshold, or run it again (nothing is done twice):")
+    print(f"Next: open {RUN}/report.html and listen, try another threshold, or run it again (nothing is done twice):")
     print(f"  .venv/bin/autorecap select {RUN} --name loud --where 'rms_dbfs > -25 and speech_ratio < 0.1'")
     return 0
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scorer.scenes import SAMPLES, SceneMaker
-from scorer.sounds import Sound, sampling_weights
+from scorer.sounds import Sound, sampling_weights, wild_weights
 
 
 def sound(label, size=8000, package="scratch", kind="animal"):
@@ -30,6 +30,21 @@ def test_scenes_are_whole_and_finite(number):
     assert np.isfinite(scene.wave).all()
     assert 0.05 < np.abs(scene.wave).max() <= 1.0
     assert len(set(scene.labels)) == len(scene.labels) == len(scene.names)
+
+
+def test_wild_scenes_take_from_unlabelled_recordings_and_have_no_label():
+    wild = [sound("", 4000, "free", "wild")]
+    plain, wider = SceneMaker(SOUNDS, seed=1, wild_share=1.0), SceneMaker(SOUNDS, wild=wild, seed=1, wild_share=1.0)
+    scenes = [wider.scene(k) for k in range(8)]
+    assert all(scene.labels == () for scene in scenes)
+    assert any(not np.array_equal(scene.wave, plain.scene(k).wave) for k, scene in enumerate(scenes))
+
+
+def test_a_folder_of_many_alike_is_not_drawn_by_its_size():
+    many = [Sound(np.zeros(4), "", "p", "wild", f"steps/{k}.ogg") for k in range(9)]
+    weights = wild_weights([*many, Sound(np.zeros(4), "", "p", "wild", "animals/lion.ogg")])
+    assert np.isclose(weights.sum(), 1.0)
+    assert np.isclose(weights[:9].sum(), 3 * weights[9])
 
 
 def test_common_captions_are_drawn_less_often():

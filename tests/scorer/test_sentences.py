@@ -26,6 +26,9 @@ LABELS = Path(__file__).parents[2] / "tools" / "sounds" / "labels.jsonl"
         ("footsteps on ice", "footsteps are heard on ice"),
         ("a church bell", "a church bell rings"),
         ("medieval music", "medieval music plays"),
+        ("leaves rustling", "leaves rustle"),
+        ("electric sparks crackling", "electric sparks crackle"),
+        ("machinery working in a mine", "machinery works in a mine"),
     ],
 )
 def test_a_label_becomes_a_clause(label, said):

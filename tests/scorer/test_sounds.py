@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from scorer.sounds import MEASURE_PACKAGES, is_free, read_sounds
+from scorer.sounds import CARRY_PACKAGES, MEASURE_PACKAGES, WILD_SECONDS, is_free, read_sounds, read_wild
 
-LABELS = Path(__file__).parents[2] / "tools" / "sounds" / "labels.jsonl"
+TOOLS = Path(__file__).parents[2] / "tools" / "sounds"
+LABELS, WILD = TOOLS / "labels.jsonl", TOOLS / "wild.jsonl"
 
 
 def test_no_gpl_recording_is_trained_on():
@@ -14,6 +15,23 @@ def test_no_gpl_recording_is_trained_on():
     free = [row for row in rows if is_free(row)]
     assert len(free) > 1000
     assert not any("GPL" in row["licence"] or row["package"] in MEASURE_PACKAGES for row in free)
+
+
+def test_no_gpl_recording_is_among_the_unlabelled():
+    rows = [json.loads(line) for line in WILD.read_text().splitlines()]
+    assert rows
+    assert all(is_free(row) for row in rows)
+    assert not {row["package"] for row in rows} & {*MEASURE_PACKAGES, *CARRY_PACKAGES}
+
+
+def test_unlabelled_recordings_are_read_and_long_ones_in_part(tmp_path):
+    soundfile.write(tmp_path / "song.wav", 0.1 * np.ones(50 * 8000), 8000)
+    row = {"file": "song.wav", "package": "free", "path_in_package": "music/song.wav", "licence": "CC-BY-3.0"}
+    gpl = row | {"licence": "GPL-2+"}
+    (tmp_path / "wild.jsonl").write_text("\n".join(map(json.dumps, (row, gpl))))
+    (sound,) = read_wild(tmp_path)
+    assert (sound.label, sound.kind, sound.name) == ("", "wild", "music/song.wav")
+    assert sound.wave.size == WILD_SECONDS * 16_000
 
 
 def test_recordings_are_read_at_one_rate_and_peak_without_silent_ends(tmp_path):

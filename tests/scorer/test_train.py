@@ -1,3 +1,6 @@
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +8,8 @@ from torch.nn import functional as fn
 
 from scorer.data import SceneSet
 from scorer.features import BANDS, FRAMES
-from scorer.measure import auc, calibrate
 from scorer.model import CLASSES, DIM, AudioTower, TextTower, class_mix
+from scorer.optim import average, join
 from scorer.teachers import PATCHES, YAMNET_DIM
 from scorer.tokens import make_tokenizer
 from scorer.train_audio import Distiller, align, augment, contrast, distil, mean_embedding, refresh_norms
@@ -81,11 +84,14 @@ def test_silence_does_not_count_among_the_classes():
     assert torch.allclose(class_mix(heard, text), text[7:8], atol=1e-4)
 
 
-def test_auc_and_thresholds():
-    assert auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
-    assert auc(np.array([1.0]), np.array([1.0])) == 0.5
-    scores = np.linspace(0, 1, 1001)
-    kept = {name: float((scores >= limit).mean()) for name, limit in calibrate(scores[:500], scores[500:]).items()}
-    assert abs(kept["AutoReCapXL"] - 0.82) < 0.01
-    assert abs(kept["MQ"] - 0.36) < 0.01
-    assert abs(kept["HQ"] - 0.187) < 0.01
+def test_processes_that_joined_average_what_they_found(tmp_path):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(averaged, tmp_path / "meet", rank) for rank in range(2)]
+        assert [job.result() for job in jobs] == [[0.5, 1.0, 3.0]] * 2
+
+
+def averaged(meeting, rank):
+    join(meeting, rank, 2)
+    values = [torch.tensor([0.0 + rank, 1.0]), torch.tensor([[2.0 + 2 * rank]])]
+    average(values)
+    return torch.cat([v.flatten() for v in values]).tolist()
