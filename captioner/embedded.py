@@ -22,6 +22,8 @@ from scorer.weights import TOKENIZER_FILE, WeightsError, fill, read_card
 
 KIND = "autorecap-small-captioner"
 GPU_BATCH = 64
+#: Per pass: what BART's encoder made of the clips, its mask, and how many of the rows are clips.
+Encoded = list[tuple[torch.Tensor, torch.Tensor, int]]
 
 
 class EmbeddedCaptioner:
@@ -43,6 +45,29 @@ class EmbeddedCaptioner:
         fill(net, folder)
         self._net = net.eval().to(device)
 
+    def encode(
+        self,
+        waves: Sequence[np.ndarray],
+        *,
+        metadata: Sequence[Metadata] | None = None,
+        clap_embeddings: np.ndarray | None = None,
+    ) -> Encoded:
+        """A clip longer than the window is heard by its first window."""
+        tokens, own = self._ears.hear(waves)
+        clap = own if clap_embeddings is None else np.asarray(clap_embeddings, dtype=np.float32)
+        if clap.shape != own.shape:
+            raise ValueError(f"clap_embeddings have shape {clap.shape}, wanted {own.shape} of this project's scorer")
+        text = self._read(metadata or [Metadata()] * len(waves), len(waves))
+        chunks: Encoded = []
+        for _, chunk in in_chunks(range(len(waves)), self._batch):
+            rows = [*chunk, *[chunk[0]] * (self._batch - len(chunk))]  # filled up to the fixed size
+            heard = torch.from_numpy(tokens[rows]), torch.from_numpy(clap[rows]), text[rows]
+            chunks.append((*self._understand(*heard), len(chunk)))
+        return chunks
+
+    def say(self, encoded: Encoded, *, beams: int = 2) -> list[Captioned]:
+        return [said for states, mask, clips in encoded for said in self._speak(states, mask, beams)[:clips]]
+
     def caption(
         self,
         waves: Sequence[np.ndarray],
@@ -51,18 +76,7 @@ class EmbeddedCaptioner:
         clap_embeddings: np.ndarray | None = None,
         beams: int = 2,
     ) -> list[Captioned]:
-        """A clip longer than the window is captioned by its first window."""
-        tokens, own = self._ears.hear(waves)
-        clap = own if clap_embeddings is None else np.asarray(clap_embeddings, dtype=np.float32)
-        if clap.shape != own.shape:
-            raise ValueError(f"clap_embeddings have shape {clap.shape}, wanted {own.shape} of this project's scorer")
-        text = self._read(metadata or [Metadata()] * len(waves), len(waves))
-        out: list[Captioned] = []
-        for _, chunk in in_chunks(range(len(waves)), self._batch):
-            rows = [*chunk, *[chunk[0]] * (self._batch - len(chunk))]  # filled up to the fixed size
-            heard = torch.from_numpy(tokens[rows]), torch.from_numpy(clap[rows]), text[rows]
-            out += self._speak(*heard, beams)[: len(chunk)]
-        return out
+        return self.say(self.encode(waves, metadata=metadata, clap_embeddings=clap_embeddings), beams=beams)
 
     def _read(self, metadata: Sequence[Metadata], clips: int) -> torch.Tensor:
         if len(metadata) != clips:
@@ -73,14 +87,17 @@ class EmbeddedCaptioner:
         return ids
 
     @torch.inference_mode()
-    def _speak(
-        self, tokens_BKC: torch.Tensor, clap_BD: torch.Tensor, text_BL: torch.Tensor, beams: int
-    ) -> list[Captioned]:
-        from transformers.modeling_outputs import BaseModelOutput
-
+    def _understand(
+        self, tokens_BKC: torch.Tensor, clap_BD: torch.Tensor, text_BL: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         to = self.device
         inputs, mask = self._net.encoder_input(tokens_BKC.to(to), clap_BD.to(to), text_BL.to(to))
-        encoded = self._net.bart.get_encoder()(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        return self._net.bart.get_encoder()(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, mask
+
+    @torch.inference_mode()
+    def _speak(self, encoded: torch.Tensor, mask: torch.Tensor, beams: int) -> list[Captioned]:
+        from transformers.modeling_outputs import BaseModelOutput
+
         ids = self._net.bart.generate(
             encoder_outputs=BaseModelOutput(encoded),  # generate repeats it in place, once per beam
             attention_mask=mask,
