@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -38,7 +38,7 @@ class CaptionerOptions:
 
     #: The CLAP that makes the CLAP token, as load_scorer names it (LAION's .pt file); None: embeddings must be given.
     clap: str | None = None
-    clap_options: ClapOptions = ClapOptions()
+    clap_options: ClapOptions = field(default_factory=ClapOptions)
     #: BART's tokenizer and configuration, a folder or a Hub name; the weights are the checkpoint's.
     bart: str = "facebook/bart-base"
     #: Blanks around the metadata's tags: transformers before 4.34 stripped them, later ones keep them. Other ids,
