@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Caption:
-    """`use_title`, `use_video_caption`: whether the captioner may read them. `batch` bounds memory, changes nothing."""
+    """`use_title`, `use_video_caption`, `use_description`: whether the captioner may read them.
+
+    A description is off by default: the paper's captioner reads none, and they are full of links and advertisement.
+    `batch` bounds memory, changes nothing.
+    """
 
     model: Annotated[str, MinLen(1)] = "embedded"
     beams: Annotated[int, Ge(1), Le(8)] = 2
     use_title: bool = True
     use_video_caption: bool = True
+    use_description: bool = False
     batch: Annotated[int, Ge(1), Le(1024)] = 64
 
-    reads: ClassVar[tuple[str, ...]] = ("audio", "title", "video_caption", "clap_audio_embedding")
+    reads: ClassVar[tuple[str, ...]] = ("audio", "title", "description", "video_caption", "clap_audio_embedding")
     adds: ClassVar[pa.Schema] = fields("caption", "caption_model", "caption_logprob")
 
     def needs(self) -> Needs:
@@ -81,6 +86,7 @@ class Caption:
 
         return Metadata(
             title=(part.column("title")[row].as_py() or "") if self.use_title else "",
+            description=(part.column("description")[row].as_py() or "") if self.use_description else "",
             video_caption=(part.column("video_caption")[row].as_py() or "") if self.use_video_caption else "",
         )
 

@@ -18,13 +18,14 @@ def flac(hz, seconds=2.0):
     return encode(wave.astype(np.float32), 48_000, "flac")
 
 
-def clips(audios, titles=None, sights=None):
+def clips(audios, titles=None, sights=None, descriptions=None):
     none = [None] * len(audios)
     return pa.table(
         {
             "clip_id": [f"c{k}" for k in range(len(audios))],
             "audio": pa.array(audios, type=pa.large_binary()),
             "title": pa.array(titles or none, type=pa.string()),
+            "description": pa.array(descriptions or none, type=pa.string()),
             "video_caption": pa.array(sights or none, type=pa.string()),
         }
     )
@@ -71,6 +72,12 @@ def test_titles_and_visual_captions_are_read_only_if_wanted(embed):
     assert deaf.run(embed.run(told)).select(same).equals(deaf.run(embed.run(bare)).select(same))
     logprobs = [opened(Caption()).run(embed.run(t)).column("caption_logprob")[0].as_py() for t in (bare, told)]
     assert logprobs[0] != logprobs[1]
+
+
+def test_a_description_reaches_the_captioner_only_if_the_recipe_asks():
+    told = clips([b""], ["my dog"], ["a dog"], ["subscribe!"])
+    assert Caption()._metadata(told, 0) == ("my dog", "", "a dog")
+    assert Caption(use_description=True)._metadata(told, 0) == ("my dog", "subscribe!", "a dog")
 
 
 def test_it_is_a_stage_whose_options_are_checked():
