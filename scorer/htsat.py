@@ -45,11 +45,11 @@ class HtsatShape:
 
 
 class Htsat(nn.Module):
-    """Log-mel (B, C, T, mels) in dB -> tokens (B, K, out_width), K = 64 for the published sizes; evaluation only.
+    """Log-mel (B, C, T, mels) in dB -> tokens (B, K, out_width), K = 64 for the published sizes.
 
     C is 1, or 4 for a long clip that a fusion tower hears: the shrunk whole and three crops. A fusion tower hears a
     short clip as any other does (LAION's evaluation; transformers fuses one of them with itself). Call `prepare`
-    after the weights are in.
+    after the weights are in; in train mode the attention bias follows its table, and `eval` prepares it anew.
     """
 
     def __init__(self, shape: HtsatShape) -> None:
@@ -71,9 +71,16 @@ class Htsat(nn.Module):
             if isinstance(module, Block):
                 module.prepare()
 
+    def train(self, mode: bool = True) -> Htsat:
+        super().train(mode)
+        if not mode:
+            self.prepare()
+        return self
+
     def forward(self, mel_BCTF: torch.Tensor) -> torch.Tensor:
         normed = self.bn0(mel_BCTF.transpose(1, 3)).transpose(1, 3)
-        tokens = self.patch_embed(self.fold(normed))
+        # The front stays in float32 where the tower is held in less.
+        tokens = self.patch_embed(self.fold(normed).to(self.norm.weight.dtype))
         for stage in self.layers:
             tokens = stage(tokens)
         return torch.as_tensor(self.norm(tokens).flatten(1, 2))
@@ -157,6 +164,7 @@ class Block(nn.Module):
     """Attention within windows, then an MLP, each with its norm before it; all of it in window order."""
 
     bias: torch.Tensor
+    apart: torch.Tensor
 
     def __init__(self, width: int, heads: int, window: int, side: int, shift: int) -> None:
         super().__init__()
@@ -166,13 +174,15 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width)
         self.register_buffer("bias", torch.zeros(0), persistent=False)
+        self.register_buffer("apart", self._apart(), persistent=False)
 
     def prepare(self) -> None:
-        self.bias = (self.attn.position_bias() + self._apart()).detach().contiguous()
+        self.bias = (self.attn.position_bias() + self.apart).detach().contiguous()
 
     def forward(self, tokens_BHWD: torch.Tensor) -> torch.Tensor:
         windows = self._to_windows(tokens_BHWD)  # (B, windows, tokens, D)
-        windows = windows + self.attn(self.norm1(windows), self.bias)
+        bias = self.attn.position_bias() + self.apart if self.training else self.bias
+        windows = windows + self.attn(self.norm1(windows), bias)
         windows = windows + self.mlp(self.norm2(windows))
         return self._from_windows(windows)
 
@@ -213,7 +223,7 @@ class WindowAttention(nn.Module):
 
     def position_bias(self) -> torch.Tensor:
         """(1, heads, tokens, tokens): the table's row for each pair's distance in rows and columns."""
-        at = torch.arange(self.window**2)
+        at = torch.arange(self.window**2, device=self.relative_position_bias_table.device)
         row, column = at // self.window, at % self.window
         distance = (row[:, None] - row + self.window - 1) * (2 * self.window - 1)
         distance = distance + (column[:, None] - column + self.window - 1)
