@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,9 @@ class CaptionerOptions:
     #: Each of the encoder's 32 vectors is repeated 32 times (1024, published) or taken once (32: faster; the paper's
     #: Table G7 has CIDEr 82.7 and 81.9; only for weights trained so).
     audio_tokens: Literal[1024, 32] = 1024
+    #: The CLAP token from the embedding that the score uses, too (one per clip: LAION's handling of the clip) | from
+    #: the levelled, zero-filled window, as the reference makes it (a second pass of the CLAP tower).
+    clap_token: Literal["shared", "reference"] = "shared"
     precision: Literal["float32", "bfloat16"] = "float32"
     #: torch.compile and CUDA graphs, on a GPU.
     compile: bool = False
@@ -99,19 +103,32 @@ def load_captioner(
     scorer: Scorer | None = None,
     options: CaptionerOptions | None = None,
 ) -> Captioner:
-    """`model`: "embedded" or a folder with the embedded layout. `scorer` lends its audio tower."""
-    folder = WEIGHTS if model == EMBEDDED else Path(model)
-    if not (folder / "card.json").is_file():
-        raise CaptionerError(
-            f"no captioner under {model!r}: available are 'embedded' and a folder with model.safetensors, "
-            "tokenizer.json and card.json as captioner.train writes it"
-        )
-    if options not in (None, CaptionerOptions()):
-        raise CaptionerError(f"the captioner {model!r} has no options; given: {options}")
-    import torch
+    """The captioner behind a name; CaptionerError or WeightsError when it cannot be had.
 
-    from captioner.embedded import EmbeddedCaptioner
+    `model`: "embedded" or a folder with the embedded layout; an AutoCap checkpoint (a file, a folder or a repository
+    on the Hub that holds autocap-full.ckpt, or what `autocap train` wrote). `scorer` lends the embedded captioner its
+    audio tower, and an AutoCap its CLAP if `options.clap` names none.
+    """
+    import torch
 
     if device == "cpu":
         torch.set_num_threads(threads)
+    folder = WEIGHTS if model == EMBEDDED else Path(model)
+    if model != EMBEDDED and not _is_embedded(folder):
+        from captioner.autocap.captioner import load_autocap
+
+        return load_autocap(model, device, scorer, options)
+    if options not in (None, CaptionerOptions()):
+        raise CaptionerError(f"the captioner {model!r} has no options; given: {options}")
+    from captioner.embedded import EmbeddedCaptioner
+
     return EmbeddedCaptioner(folder, device, scorer)
+
+
+def _is_embedded(folder: Path) -> bool:
+    """Whether a folder's card names a small captioner of this project."""
+    try:
+        card = json.loads((folder / "card.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and card.get("kind") == "autorecap-small-captioner"

@@ -119,6 +119,12 @@ class ClapScorer:
             at += len(of_clip)
         return out
 
+    @torch.inference_mode()
+    def embed_windows(self, waves_BN: torch.Tensor) -> torch.Tensor:
+        """(B, window samples) on the model's device, heard as they are -> (B, D): for who prepares clips otherwise."""
+        with self._precision():
+            return self.net.embed_mel(self.log_mel(waves_BN).unsqueeze(1))
+
     def _hear(self, chunk: list[np.ndarray], fused: bool) -> np.ndarray:
         """Up to a batch of parts -> a whole batch of vectors; rows without a part are filled up and mean nothing."""
         mel = torch.stack([self._fused_mel(part) for part in chunk]) if fused else self._mel(chunk)

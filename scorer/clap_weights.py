@@ -2,26 +2,22 @@
 
 LAION's training checkpoints hold more than the model (optimiser, epoch, the classifier of the audio tower, the two
 `_transform` heads of the training loss): those names are known and left alone. Any other name that is too much or
-missing is an error that lists it. Nothing in a file is run: `weights_only`, plus numpy's plain scalars.
+missing is an error that lists it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from scorer.htsat import HtsatShape
+from scorer.torch_file import State, read_state
 from scorer.weights import WeightsError
-
-State = dict[str, torch.Tensor]
 
 #: In the published files, not in what embeds: front ends, classifiers, training's heads, tables worked out anew.
 UNUSED = re.compile(
@@ -46,41 +42,11 @@ class ClapWeights:
 
 def read_laion(path: Path) -> tuple[ClapWeights, str]:
     """The weights of one of LAION's .pt files, and the file's SHA-256."""
-    if not path.is_file():
-        raise WeightsError(f"there is no file {path}")
+    state, sha256 = read_state(path)
     try:
-        with torch.serialization.safe_globals(_plain_numpy()):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        first = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path} is refused: it holds more than weights, or is no checkpoint ({first})") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as a checkpoint: {error}; fetch it again") from error
-    state = _state_of(loaded, path)
-    try:
-        weights = from_laion(state)
+        return from_laion({name.removeprefix("module."): value for name, value in state.items()}), sha256
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    with path.open("rb") as file:
-        return weights, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _plain_numpy() -> list[Any]:
-    """Training's metrics in LAION's files are numpy scalars, written under numpy 1's module name."""
-    scalar = np.float64(0).__reduce__()[0]
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [*((scalar, name) for name in names), np.dtype, *{type(np.dtype(kind)) for kind in "fdilq?"}]
-
-
-def _state_of(loaded: Any, path: Path) -> State:
-    inner = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
-    if not isinstance(inner, Mapping) or not inner:
-        raise WeightsError(f"{path} holds no state_dict. {HINT}")
-    state = {str(name).removeprefix("module."): value for name, value in inner.items()}
-    strange = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
-    if strange:
-        raise WeightsError(f"{path}: no tensors under {', '.join(strange[:5])}. {HINT}")
-    return state
 
 
 def from_laion(state: State) -> ClapWeights:

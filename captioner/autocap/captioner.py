@@ -1,0 +1,228 @@
+"""A published AutoCap behind the captioner's face.
+
+Clips are worked on in passes of one size, those with like metadata together; rows that fill a pass up are masked. A
+clip's caption depends on its pass by rounding only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audio.resample import resample
+from captioner.autocap.beam import beam_search
+from captioner.autocap.checkpoint import build, find_file, read_weights
+from captioner.autocap.decoder import Decoder
+from captioner.autocap.frontend import CLAP_RATE_HZ, SAMPLE_RATE_HZ, ClapResampler, front_end, parts_of
+from captioner.autocap.net import BOS, EOS, PAD, REPEATS, AutoCapNet
+from captioner.autocap.prompt import metadata_ids
+from captioner.load import Captioned, CaptionerError, CaptionerOptions, Metadata
+from scorer.clap_mel import LogMel
+from scorer.load import Scorer, load_scorer
+from scorer.load import model_name as scorer_name
+from scorer.weights import WeightsError
+
+log = logging.getLogger(__name__)
+CPU_BATCH, GPU_BATCH = 8, 128
+#: On a GPU metadata is filled up to a multiple of this, so that few shapes come about.
+LENGTH_STEP = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """One window to be heard: which clip's, its wave (320000,), its metadata ids, its CLAP embedding."""
+
+    clip: int
+    wave: np.ndarray
+    ids: list[int]
+    clap: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What BART's encoder made of some windows: per pass, whose they are, states (B, S, D) and mask (B, S)."""
+
+    passes: list[tuple[list[int], torch.Tensor, torch.Tensor]]
+    clips: int
+
+
+class AutoCap:
+    """See captioner.load.Captioner. `clap_name`: the CLAP whose embeddings it takes; None: the caller must know."""
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+
+    def __init__(
+        self,
+        net: AutoCapNet,
+        tokenizer: Any,
+        *,
+        model_id: str,
+        weights_sha256: str,
+        device: str = "cpu",
+        scorer: Scorer | None = None,
+        options: CaptionerOptions | None = None,
+    ) -> None:
+        self.model_id, self.weights_sha256, self.device = model_id, weights_sha256, device
+        self.options = options or CaptionerOptions()
+        self.clap_name = scorer_name(scorer) if scorer else None
+        self._scorer, self._tokenizer = scorer, tokenizer
+        self._batch = self.options.batch or (CPU_BATCH if device == "cpu" else GPU_BATCH)
+        self._log_mel = LogMel(front_end()).to(device)
+        self._resample_for_clap = ClapResampler().to(device)
+        self.net = to_precision(net.to(device), self.options.precision)
+        self._decoder = Decoder(self.net.decoder)
+
+    def encode(
+        self,
+        waves: Sequence[np.ndarray],
+        *,
+        metadata: Sequence[Metadata] | None = None,
+        clap_embeddings: np.ndarray | None = None,
+    ) -> Encoded:
+        """ValueError for a wave of fewer than 101 samples, of other than one dimension, or with NaN or infinity."""
+        parts = self._parts(waves, metadata or [Metadata()] * len(waves), self._clap(waves, clap_embeddings))
+        passes = []
+        for chunk in in_passes(parts, self._batch):
+            states, mask = self._understand(chunk)
+            passes.append(([part.clip for part in chunk], states, mask))
+        return Encoded(passes, len(waves))
+
+    def say(self, encoded: Encoded, *, beams: int = 2) -> list[Captioned]:
+        said: list[list[Captioned]] = [[] for _ in range(encoded.clips)]
+        for clips, states, mask in encoded.passes:
+            ids, logprobs = beam_search(self._decoder, states, mask, beams)
+            for clip, text, logprob in zip(clips, self._texts(ids), logprobs.tolist(), strict=True):
+                said[clip].append(Captioned(text, round(logprob, 4)))
+        return [self._one(windows) for windows in said]
+
+    def caption(
+        self,
+        waves: Sequence[np.ndarray],
+        *,
+        metadata: Sequence[Metadata] | None = None,
+        clap_embeddings: np.ndarray | None = None,
+        beams: int = 2,
+    ) -> list[Captioned]:
+        return self.say(self.encode(waves, metadata=metadata, clap_embeddings=clap_embeddings), beams=beams)
+
+    def _clap(self, waves: Sequence[np.ndarray], given: np.ndarray | None) -> np.ndarray | None:
+        """(B, E), one embedding a clip, given or our own; None where windows make theirs, or the model has none."""
+        width = self.net.shape.clap_dim
+        if width is None or self.options.clap_token == "reference":
+            return None
+        if given is None:
+            if self._scorer is None:
+                raise CaptionerError(
+                    f"{self.model_id} takes a CLAP embedding of {width} numbers: name its CLAP (`clap`: LAION's .pt "
+                    "file), or give embeddings (stage `embed` in front)"
+                )
+            given = self._scorer.embed_audio([resample(w, SAMPLE_RATE_HZ, self._scorer.sample_rate_hz) for w in waves])
+        given = np.asarray(given, dtype=np.float32)
+        if given.shape != (len(waves), width):
+            raise CaptionerError(
+                f"CLAP embeddings have shape {given.shape}, {self.model_id} takes {(len(waves), width)}"
+            )
+        return given
+
+    def _parts(self, waves: Sequence[np.ndarray], metadata: Sequence[Metadata], clap: np.ndarray | None) -> list[Part]:
+        if len(metadata) != len(waves):
+            raise ValueError(f"{len(waves)} waves but {len(metadata)} metadata")
+        vocabulary, every = self.net.words.num_embeddings, self.options.long_clips != "first"
+        out = []
+        for clip, (wave, told) in enumerate(zip(waves, metadata, strict=True)):
+            ids = metadata_ids(told, self._tokenizer, vocabulary, self.options.tag_spacing)
+            own = None if clap is None else clap[clip]
+            out += [Part(clip, part, ids, own) for part in parts_of(wave, every=every)]
+        return out
+
+    @torch.inference_mode()
+    def _understand(self, chunk: list[Part]) -> tuple[torch.Tensor, torch.Tensor]:
+        waves = torch.from_numpy(np.stack([part.wave for part in chunk])).to(self.device)
+        heard = self.net.hear(self._log_mel(waves))
+        audio = self.net.query(heard)
+        clap = self._clap_of(chunk, waves)
+        token = None if clap is None else self.net.clap_token(clap.to(audio.dtype))
+        longest = max(len(part.ids) for part in chunk) + 1
+        length = longest if self.device == "cpu" else -(-longest // LENGTH_STEP) * LENGTH_STEP
+        inputs, mask = self.net.bart_input(audio, [part.ids for part in chunk], token, length=length)
+        return self.net.understand(inputs, None if bool(mask.all()) else mask), mask
+
+    def _clap_of(self, chunk: list[Part], waves: torch.Tensor) -> torch.Tensor | None:
+        if self.net.shape.clap_dim is None:
+            return None
+        if self.options.clap_token == "shared":
+            return torch.from_numpy(np.stack([np.asarray(part.clap) for part in chunk])).to(self.device)
+        from scorer.clap import ClapScorer
+
+        if not isinstance(self._scorer, ClapScorer) or self._scorer.sample_rate_hz != CLAP_RATE_HZ:
+            raise CaptionerError("clap_token: reference needs `clap`: one of LAION's .pt files")
+        return self._scorer.embed_windows(self._resample_for_clap(waves))
+
+    def _texts(self, ids_BT: torch.Tensor) -> list[str]:
+        rows = [[i for i in row if i not in (PAD, BOS, EOS)] for row in ids_BT.tolist()]
+        return [self._tokenizer.decode(row, clean_up_tokenization_spaces=False).strip() for row in rows]
+
+    def _one(self, windows: list[Captioned]) -> Captioned:
+        """The clip's caption from those of its windows."""
+        if len(windows) == 1 or self.options.long_clips == "first":
+            return windows[0]
+        if self.options.long_clips == "likeliest":
+            return max(windows, key=lambda said: said.logprob)
+        texts = [said.text for at, said in enumerate(windows) if at == 0 or said.text != windows[at - 1].text]
+        mean = sum(said.logprob for said in windows) / len(windows)
+        return Captioned(", then ".join(text.rstrip(" .") for text in texts), round(mean, 4))
+
+
+def in_passes(parts: list[Part], size: int) -> Iterator[list[Part]]:
+    """Parts of like metadata length together, so that little is filled up; the order among equals is kept."""
+    order = sorted(range(len(parts)), key=lambda at: len(parts[at].ids))
+    for first in range(0, len(order), size):
+        yield [parts[at] for at in order[first : first + size]]
+
+
+def to_precision(net: AutoCapNet, precision: str) -> AutoCapNet:
+    """bfloat16 for all but the spectrogram's normalisation."""
+    if precision == "bfloat16":
+        net.to(torch.bfloat16)
+        net.tower.bn0.float()
+        net.tower.prepare()
+    return net
+
+
+def load_autocap(
+    model: str, device: str = "cpu", scorer: Scorer | None = None, options: CaptionerOptions | None = None
+) -> AutoCap:
+    """`model`: a checkpoint file, a folder or a repository on the Hub; CaptionerError says what is missing."""
+    options = options or CaptionerOptions()
+    try:
+        path = find_file(model)
+        state, sha256, card = read_weights(path)
+        net = build(state, int(card.get("repeats", REPEATS if options.audio_tokens != 32 else 1)))
+    except WeightsError as error:
+        raise CaptionerError(str(error)) from error
+    if options.clap and (scorer is None or net.shape.clap_dim != scorer.embedding_dim):
+        scorer = load_scorer(options.clap, device, torch.get_num_threads(), options.clap_options)
+    if scorer is not None and scorer.embedding_dim != net.shape.clap_dim:
+        scorer = None
+    folder = path.parent if (path.parent / "tokenizer.json").is_file() and card else None
+    return AutoCap(
+        net, read_tokenizer(str(folder or options.bart)), model_id=str(card.get("model_id", Path(path).stem)),
+        weights_sha256=sha256, device=device, scorer=scorer, options=options,
+    )  # fmt: skip
+
+
+def read_tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise CaptionerError(
+            f"no tokenizer under {name!r}: name BART's folder or Hub name in `bart` ({error})"
+        ) from error
