@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -30,6 +30,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class RecipeError(Exception):
@@ -207,19 +209,32 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with every problem found. Relative `plugin_dirs`, source paths and `run` are left as
     written: they are relative to the folder the command is started in.
     """
-    file = str(path)
-    tree, problems = _read_yaml(Path(path))
-    problems += _apply_overrides(tree, overrides)
-    recipe, found = _validate(tree)
+    tree, problems = read_tree(path, overrides)
+    recipe, found = _validate(tree, Recipe)
     problems += found
     problems += _leg_problems(tree, recipe)
     if problems:
-        raise RecipeError(file, problems)
+        raise RecipeError(str(path), problems)
     assert recipe is not None
     return recipe
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
+def load_typed(path: str | Path, overrides: Sequence[str], kind: type[Kind]) -> Kind:
+    """A recipe of another kind, read, overridden and checked in the same way."""
+    tree, problems = read_tree(path, overrides)
+    recipe, found = _validate(tree, kind)
+    if recipe is None or problems:
+        raise RecipeError(str(path), [*problems, *found])
+    return recipe
+
+
+def read_tree(path: str | Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The file's mapping with the overrides in it, and what is wrong with those. RecipeError for no mapping at all."""
+    tree = _read_yaml(Path(path))
+    return tree, _apply_overrides(tree, overrides)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -231,8 +246,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     except yaml.YAMLError as error:
         raise RecipeError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(tree, dict):
-        raise RecipeError(str(path), ["must be a mapping with the keys name, run, sources, plan, legs, execution"])
-    return tree, []
+        raise RecipeError(str(path), ["must be a mapping with the keys of a recipe, as those in configs/ have them"])
+    return tree
 
 
 def _apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> list[str]:
@@ -277,9 +292,9 @@ def _step(node: Any, step: str, where: str) -> Any:
     return node.setdefault(step, {})
 
 
-def _validate(tree: dict[str, Any]) -> tuple[Recipe | None, list[str]]:
+def _validate(tree: dict[str, Any], kind: type[Kind]) -> tuple[Kind | None, list[str]]:
     try:
-        return Recipe.model_validate(tree), []
+        return kind.model_validate(tree), []
     except ValidationError as error:
         return None, [_say(item) for item in error.errors()]
 
