@@ -6,41 +6,14 @@ Exit codes: 0 done; 1 something is left undone or damaged; 2 the input is wrong;
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import click
 
+from pipeline.cli_parts import recipe_options, speak_plainly
+from pipeline.verbs_autocap import add_autocap
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
-
-def speak_plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Known faults become one clear message and exit code 2; a bug keeps its traceback."""
-
-    @wraps(verb)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from pipeline.errors import known_errors
-
-        try:
-            return verb(*args, **kwargs)
-        except known_errors() as error:
-            click.echo(f"autorecap: {error}", err=True)
-            sys.exit(2)
-
-    return wrapped
-
-
-def recipe_options(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """CONFIG and --set, which every verb that reads a recipe takes."""
-    verb = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a key of the recipe, e.g. --set plan.unit_clips=64. May be given many times.",
-    )(verb)
-    return click.argument("config", type=click.Path(dir_okay=False))(verb)
 
 
 @click.group(context_settings=CONTEXT)
@@ -214,6 +187,9 @@ def report(run: str, out: str, **options: Any) -> None:
     from pipeline.verbs_listen import report_verb
 
     sys.exit(report_verb(run, out, **options))
+
+
+add_autocap(main)
 
 
 def entry() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def known_errors() -> tuple[type[Exception], ...]:
     """Every exception class whose message is written for a user."""
+    from captioner.autocap.train_recipe import TrainError
+    from captioner.load import CaptionerError
     from corpus.compact import CompactionError
     from corpus.expression import ExpressionError
     from corpus.shardplan import ExportError
@@ -35,4 +37,6 @@ def known_errors() -> tuple[type[Exception], ...]:
         FilesError,
         SearchError,
         ReportError,
+        TrainError,
+        CaptionerError,
     )

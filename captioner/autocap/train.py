@@ -36,7 +36,8 @@ from captioner.autocap.train_start import start
 from captioner.autocap.train_weights import write_model
 from corpus.differences import differences
 from corpus.store import Store
-from scorer.load import ClapOptions, Scorer, load_scorer
+from scorer.load import ClapOptions, Scorer, ScorerError, load_scorer
+from scorer.weights import WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,10 @@ def _scorer(recipe: TrainRecipe, together: Crew) -> Scorer | None:
     if recipe.clap.model is None:
         return None
     options = ClapOptions(tokenizer=recipe.clap.tokenizer)
-    return load_scorer(recipe.clap.model, str(together.device), torch.get_num_threads(), options)
+    try:
+        return load_scorer(recipe.clap.model, str(together.device), torch.get_num_threads(), options)
+    except (ScorerError, WeightsError) as error:
+        raise TrainError(f"clap.model: {error}") from error
 
 
 def _captions(shards: Shards) -> Iterator[str]:

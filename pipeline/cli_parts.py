@@ -1,0 +1,38 @@
+"""What the verbs of several files share: how faults are told, and the options of recipes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+
+def speak_plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Known faults become one clear message and exit code 2; a bug keeps its traceback."""
+
+    @wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from pipeline.errors import known_errors
+
+        try:
+            return verb(*args, **kwargs)
+        except known_errors() as error:
+            click.echo(f"autorecap: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+def recipe_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """CONFIG and --set, which every verb that reads a recipe takes."""
+    verb = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a key of the recipe, e.g. --set plan.unit_clips=64. May be given many times.",
+    )(verb)
+    return click.argument("config", type=click.Path(dir_okay=False))(verb)
