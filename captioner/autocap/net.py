@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as fn
 
 from captioner.autocap.qformer import QFormer
 from captioner.autocap.shape import AutoCapShape
@@ -87,28 +86,24 @@ class AutoCapNet(nn.Module):
     def bart_input(
         self,
         audio_BQD: torch.Tensor,
-        metadata: Sequence[Sequence[int]],
+        metadata: Sequence[Sequence[int]] | None,
         clap_B1D: torch.Tensor | None = None,
         *,
         length: int = 0,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What BART's encoder reads (B, S, D), and its mask (B, S); metadata ids without BOS and EOS.
 
-        Metadata is filled up to the longest, or to `length` if that is more; filling is masked.
+        Metadata is filled up to the longest, or to `length` if that is more; filling is masked. None: not even an end.
         """
-        size = max(length, max(len(ids) for ids in metadata) + 1)
-        ids = torch.full((len(metadata), size), PAD)
-        mask = torch.zeros(len(metadata), size, dtype=torch.long)
-        for row, one in enumerate(metadata):
-            ids[row, : len(one) + 1] = torch.tensor([*one, EOS])
-            mask[row, : len(one) + 1] = 1
-        device = audio_BQD.device
-        begin = self.words.weight[BOS].expand(len(audio_BQD), 1, -1)
-        parts = [begin, audio_BQD, self.embed_ids(ids.to(device))]
+        parts = [self.words.weight[BOS].expand(len(audio_BQD), 1, -1), audio_BQD]
         if clap_B1D is not None:
             parts.insert(0, clap_B1D.to(audio_BQD.dtype))
-        before = sum(part.shape[1] for part in parts[:-1])
-        return torch.cat(parts, dim=1), fn.pad(mask.to(device), (before, 0), value=1)
+        mask = torch.ones(len(audio_BQD), sum(part.shape[1] for part in parts), dtype=torch.long)
+        if metadata is not None:
+            ids, told = ended(metadata, length)
+            parts.append(self.embed_ids(ids.to(audio_BQD.device)))
+            mask = torch.cat([mask, told], dim=1)
+        return torch.cat(parts, dim=1), mask.to(audio_BQD.device)
 
     def understand(self, inputs_BSD: torch.Tensor, mask_BS: torch.Tensor | None) -> torch.Tensor:
         """BART's encoder: (B, S, D) -> (B, S, D). No mask: nothing is filled up."""
@@ -128,3 +123,14 @@ class AutoCapNet(nn.Module):
                 use_cache=False,
             ).logits
         )
+
+
+def ended(metadata: Sequence[Sequence[int]], length: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids with their end, filled up to the longest or to `length`, and their mask: both (B, L)."""
+    size = max(length, max(len(ids) for ids in metadata) + 1)
+    ids = torch.full((len(metadata), size), PAD)
+    mask = torch.zeros(len(metadata), size, dtype=torch.long)
+    for row, one in enumerate(metadata):
+        ids[row, : len(one) + 1] = torch.tensor([*one, EOS])
+        mask[row, : len(one) + 1] = 1
+    return ids, mask
