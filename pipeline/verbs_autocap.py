@@ -1,4 +1,4 @@
-"""The verbs of `autorecap autocap`: what is done with the captioner itself; a function for each adds it to the group."""
+"""The verbs of `autorecap autocap`: what is done with the captioner itself. A function adds each to the group."""
 
 from __future__ import annotations
 

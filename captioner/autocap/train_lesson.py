@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from captioner.autocap.prompt import encode, metadata_ids
 from captioner.autocap.train_data import Clip
 from captioner.autocap.train_recipe import TrainRecipe
 from scorer.clap_mel import LogMel
-from scorer.htsat import Htsat
 
 IGNORED = -100
 
@@ -110,8 +109,7 @@ class Lesson(nn.Module):
         net, augment = self.net, self.recipe.augment
         with torch.autocast(waves_BN.device.type, enabled=False):
             mel_BTF = self.log_mel(waves_BN)
-        ears = cast(Htsat, net.encoder["audio_enc"])
-        with augmented(ears, augment) if self.training else nullcontext():
+        with augmented(net.tower, augment) if self.training else nullcontext():
             heard_BKC = net.hear(mel_BTF)
         share = augment.audio_dropout if self.training else 0.0
         if share == 0:

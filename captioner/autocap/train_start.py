@@ -86,7 +86,7 @@ def _from_parts(htsat: str, bart: str, clap_dim: int) -> tuple[AutoCapNet, Any]:
     state, _ = read_state(Path(htsat), ("state_dict", "model"))
     named = {name.removeprefix("sed_model."): value for name, value in state.items()}
     tower = {name: value.float() for name, value in named.items() if not _NOT_THE_TOWER.fullmatch(name)}
-    fill_module(net.encoder["audio_enc"], tower, "HTSAT")
+    fill_module(net.tower, tower, "HTSAT")
     return net.eval(), read_tokenizer(bart)
 
 
