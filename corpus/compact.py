@@ -6,7 +6,7 @@ Groups are cut over the planned units, in order, at about a million rows; a grou
 it. A group that has grown since is written again under another name (its row count differs) and the old file goes; a
 killed compaction leaves both, and readers take the fuller one. Each file carries the hash of the unit files it was
 made from, which `verify` compares. `scan` lays a later leg's columns beside the root's rows: same units, same order,
-clip ids compared.
+clip ids compared. Pictures stay behind in the units (`corpus.schema.UNIT_ONLY`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus import plan_store, units
+from corpus.schema import UNIT_ONLY
 from corpus.store import Store
 from corpus.streamed import write_whole
 
@@ -131,6 +132,7 @@ def _stream(store: Store, leg: str, unit_ids: Sequence[str], root: bool, file: B
         path = units.unit_path(leg, unit_id, root=root)
         data = store.read(path)
         table = units.table_of(path, data)
+        table = table.drop_columns([name for name in UNIT_ONLY if name in table.column_names])
         return table.replace_schema_metadata(None), hashlib.sha256(data).hexdigest()
 
     writer: pq.ParquetWriter | None = None

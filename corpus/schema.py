@@ -78,9 +78,22 @@ AUDIO = pa.schema(
     ]
 )
 
+#: One picture of the clip, for an image captioner. Of its own, and not of AUDIO: it is large.
+FRAME = pa.schema(
+    [
+        pa.field("frame_jpeg", pa.binary()),  # at most 384 px a side and 40 kB, unless the recipe says otherwise
+        pa.field("frame_kind", pa.string()),  # media, video, storyboard, thumbnail
+        pa.field("frame_reason", pa.string()),  # why there is none: one word of stages/frame_offers.py or faults.py
+    ]
+)
+
+#: Columns that stay in the units' files and are not compacted: nothing that looks at all clips reads them.
+UNIT_ONLY = ("frame_jpeg",)
+
 #: Caption group. `joined_end_ms` is set on the first clip of a join, `merged_into` on the others.
 CAPTION = pa.schema(
     [
+        pa.field("video_caption_model", pa.string()),  # who made `video_caption`; null: the source brought it
         pa.field("caption", pa.string()),
         pa.field("caption_model", pa.string()),
         pa.field("caption_logprob", pa.float32()),
@@ -146,7 +159,7 @@ SOURCE_OUTCOMES = ("planned", "ended", "failed")
 
 ALL_COLUMNS: dict[str, pa.Field] = {
     field.name: field
-    for group in (IDENTITY, SOURCE, PLAN_ONLY, OUTCOME, AUDIO, CAPTION, SCORE, FINGERPRINT, DEDUP, TRANSIENT)
+    for group in (IDENTITY, SOURCE, PLAN_ONLY, OUTCOME, AUDIO, FRAME, CAPTION, SCORE, FINGERPRINT, DEDUP, TRANSIENT)
     for field in group
 }
 

@@ -23,14 +23,15 @@ SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class MediaCache:
-    """The media folder of a node."""
+    """The media folder of a node. A source may have files of other names beside its `media`: each is filled once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = "media") -> None:
         self.root = root
+        self.name = name
 
     def find(self, source_id: str) -> Path | None:
-        """The fetched file of a source, if it is there."""
-        return next(iter(sorted(self._folder(source_id).glob("media.*"))), None)
+        """The source's file of this name, if it is there."""
+        return next(iter(sorted(self._folder(source_id).glob(f"{self.name}.*"))), None)
 
     def get(self, source_id: str, fill: Callable[[Path], Path]) -> Path:
         """The source's file, made by `fill` in a temporary folder if nobody has made it yet."""
@@ -43,7 +44,7 @@ class MediaCache:
             work.mkdir(parents=True)
             try:
                 made = fill(work)
-                return _put_in_place(made, folder / f"media{_safe_suffix(made)}")
+                return _put_in_place(made, folder / f"{self.name}{_safe_suffix(made)}")
             finally:
                 shutil.rmtree(work, ignore_errors=True)
 

@@ -29,7 +29,8 @@ from typing import Any, TypeVar
 
 from stages.cache import MediaCache
 from stages.faults import Fault, classify
-from stages.media import YtdlpMedia, address_of
+from stages.frame_offers import Offers, offers_of, recall, remember
+from stages.media import Address, YtdlpMedia, address_of
 from stages.pace import Pace
 from stages.transcript import MAX_BYTES, Transcript, TranscriptError, parse_transcript
 from stages.transcript_tracks import Track, choose_track
@@ -141,6 +142,21 @@ class YtdlpClient:
 
         return MediaCache(cache_dir).get(source_id, fill)
 
+    def frame_offers(self, url: str) -> Offers:
+        """What the page offers to see: without a request where this process has just extracted it. Raises Fault."""
+        known = recall(url)
+        return known if known is not None else offers_of(self._with_retries(url, lambda: self._extract_once(url)))
+
+    def download_video(self, address: Address, folder: Path, *, max_bytes: int, max_s: float) -> Path:
+        """The file behind an address of `frame_offers`. Raises Fault."""
+        limits = _Limits(max_bytes, max_s)
+        return self._with_retries(address.url, lambda: self._download_once(address.as_info(), folder, limits))
+
+    def read_image(self, url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
+        """A picture's bytes; Fault, `too_large` for more than `max_bytes`."""
+        too_large = Fault("too_large", f"the picture is larger than {max_bytes} bytes")
+        return self._with_retries(url, lambda: self._read_bounded(url, headers, max_bytes, too_large))
+
     def _fetch(self, media: YtdlpMedia, folder: Path, limits: _Limits) -> Path:
         address = media.address
         if address and address.valid_at(time.time()):
@@ -155,6 +171,7 @@ class YtdlpClient:
         info = self._with_retries(media.url, lambda: self._extract_once(media.url))
         if info.get("acodec") == "none":
             raise Fault("no_audio", "none of its formats has sound")
+        remember(media.url, info)
         return self._with_retries(info["url"], lambda: self._download_once(info, folder, limits))
 
     def _extract_once(self, url: str) -> dict[str, Any]:
@@ -203,15 +220,16 @@ class YtdlpClient:
 
     def _fetch_transcript(self, track: Track) -> bytes:
         url = str(track.url)
+        too_large = Fault("transcript_broken", f"the transcript is larger than {MAX_BYTES} bytes")
         try:
-            return self._with_retries(url, lambda: self._read_bounded(url, track.http_headers))
+            return self._with_retries(url, lambda: self._read_bounded(url, track.http_headers, MAX_BYTES, too_large))
         except Fault as fault:
             if fault.transient:
                 raise
             # A dead link to a transcript says nothing about the video: it must not read as gone.
             raise Fault("transcript_broken", f"the transcript cannot be had: {fault.detail}") from fault
 
-    def _read_bounded(self, url: str, headers: Mapping[str, str]) -> bytes:
+    def _read_bounded(self, url: str, headers: Mapping[str, str], max_bytes: int, too_large: Fault) -> bytes:
         from yt_dlp.networking import Request
 
         deadline_s = time.monotonic() + 10 * self._options.timeout_s
@@ -219,10 +237,10 @@ class YtdlpClient:
         with _faults(), self._ydl.urlopen(Request(url, headers=dict(headers))) as response:
             while chunk := response.read(65_536):
                 body.write(chunk)
-                if body.tell() > MAX_BYTES:
-                    raise Fault("transcript_broken", f"the transcript is larger than {MAX_BYTES} bytes")
+                if body.tell() > max_bytes:
+                    raise too_large
                 if time.monotonic() > deadline_s:
-                    raise Fault("timeout", "the transcript did not end in time")
+                    raise Fault("timeout", "the body did not end in time")
         return body.getvalue()
 
     def _with_retries(self, url: str, action: Callable[[], T]) -> T:

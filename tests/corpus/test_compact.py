@@ -4,8 +4,9 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.synthetic import write_plan
-from corpus import compact, units
+from corpus import compact, plan_store, units
 from corpus.counts import count_outcomes
+from corpus.store import Store
 
 
 @pytest.fixture
@@ -144,3 +145,21 @@ def test_counts_of_a_unit_that_was_taken_away_are_not_in_the_sum(store):
     store.delete(store.list("corpus/units")[0])
     counts = count_outcomes(store, ["fetch"])
     assert (counts.legs[0].units_done, counts.legs[0].clips_done) == (3, 36)
+
+
+def test_pictures_stay_in_the_units(tmp_path):
+    store = Store(str(tmp_path))
+    write_plan(store, 2, 3)
+    for unit_id in ("00000-00000", "00000-00001"):
+        planned = plan_store.read_unit(store, unit_id)
+        rows = planned
+        for name in ("outcome", "reason"):
+            rows = rows.append_column(name, pa.nulls(3, pa.string()))
+        rows = rows.append_column("frame_kind", pa.array(["video"] * 3))
+        rows = rows.append_column("frame_jpeg", pa.array([b"jpeg"] * 3))
+        units.commit_root(store, planned, rows, units.UnitMeta("fetch", "recipe", "part"))
+        assert units.read_root_unit(store, unit_id).column("frame_jpeg").to_pylist() == [b"jpeg"] * 3
+    compact.compact(store, "fetch", root=True)
+    assert read(store, ["fetch"], ["frame_kind"]).column("frame_kind").to_pylist() == ["video"] * 6
+    with pytest.raises(KeyError, match="frame_jpeg"):
+        read(store, ["fetch"], ["frame_jpeg"])
