@@ -1,0 +1,1 @@
+"""Metrics of captions: see docs/evaluation.md for each one's formula."""
