@@ -17,6 +17,7 @@ from captioner.prompt import BOS, EOS, PAD, prompt
 from scorer.embedded import EmbeddedScorer, in_chunks
 from scorer.features import SAMPLE_RATE_HZ
 from scorer.load import Scorer, load_scorer
+from scorer.load import model_name as scorer_name
 from scorer.tokens import encode, load_tokenizer
 from scorer.weights import TOKENIZER_FILE, WeightsError, fill, read_card
 
@@ -30,6 +31,7 @@ class EmbeddedCaptioner:
     """See captioner.load.Captioner."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
+    min_samples = 1
 
     def __init__(
         self, folder: Path, device: str = "cpu", scorer: Scorer | None = None, batch: int | None = None
@@ -40,6 +42,7 @@ class EmbeddedCaptioner:
         self.device = device
         self._batch = batch or (1 if device == "cpu" else GPU_BATCH)
         self._ears = ears(card["audio_tower_sha256"], device, scorer)
+        self.clap_name: str | None = scorer_name(self._ears)
         self._tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
         net = SmallCaptioner(self._tokenizer.get_vocab_size())
         fill(net, folder)

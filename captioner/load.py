@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from annotated_types import Ge
 
 from scorer.load import ClapOptions, Scorer
 
@@ -58,7 +59,7 @@ class CaptionerOptions:
     #: torch.compile and CUDA graphs, on a GPU.
     compile: bool = False
     #: Clips of one pass. Default: 8 on a CPU, 128 on a GPU. It changes no caption beyond rounding.
-    batch: int | None = None
+    batch: Annotated[int, Ge(1)] | None = None
 
 
 class Captioner(Protocol):
@@ -67,6 +68,10 @@ class Captioner(Protocol):
     model_id: str
     weights_sha256: str
     sample_rate_hz: int
+    #: Fewer samples cannot be captioned.
+    min_samples: int
+    #: The CLAP whose embeddings it takes, as the `clap_model` column names it; None: it does not know, and trusts.
+    clap_name: str | None
 
     def encode(
         self,

@@ -1,25 +1,29 @@
 """Say in one sentence what is heard in each clip, with the help of its title and visual caption.
 
 - use: caption
-  model: embedded
+  model: embedded        # or an AutoCap: autocap-full.ckpt, a folder or Hub repository with it, or one trained here
   beams: 2
+  autocap: {clap: /models/music_speech_audioset_epoch_15_esc_89.98.pt, bart: facebook/bart-base}
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Le, MinLen
 
+from captioner.load import CaptionerOptions
 from corpus.schema import fields
 from stages.base import Ending, Needs, Services, with_columns, with_endings
-from stages.models import hear_all, shared_captioner, shared_scorer, vectors
+from stages.hearing import heard_batches
+from stages.models import shared_captioner, vectors
 
 if TYPE_CHECKING:
-    from captioner.load import Metadata
+    from captioner.load import Captioned, Metadata
 
 
 @dataclass(kw_only=True)
@@ -27,7 +31,7 @@ class Caption:
     """`use_title`, `use_video_caption`, `use_description`: whether the captioner may read them.
 
     A description is off by default: the paper's captioner reads none, and they are full of links and advertisement.
-    `batch` bounds memory, changes nothing.
+    `batch` bounds memory, changes nothing. `autocap`: how a published AutoCap is run (captioner/load.py).
     """
 
     model: Annotated[str, MinLen(1)] = "embedded"
@@ -36,6 +40,7 @@ class Caption:
     use_video_caption: bool = True
     use_description: bool = False
     batch: Annotated[int, Ge(1), Le(1024)] = 64
+    autocap: CaptionerOptions = field(default_factory=CaptionerOptions)
 
     reads: ClassVar[tuple[str, ...]] = ("audio", "title", "description", "video_caption", "clap_audio_embedding")
     adds: ClassVar[pa.Schema] = fields("caption", "caption_model", "caption_logprob")
@@ -44,42 +49,44 @@ class Caption:
         return Needs(model=True)
 
     def open(self, services: Services) -> None:
-        from scorer.load import model_name
-
-        self._captioner = shared_captioner(self.model, services.device, services.threads)
-        self._own_clap = model_name(shared_scorer("embedded", services.device, services.threads))
+        self._captioner = shared_captioner(self.model, services.device, services.threads, self.autocap)
+        self._ahead = services.device != "cpu"
 
     def run(self, clips: pa.Table) -> pa.Table:
         from captioner.load import model_name
 
-        texts: list[str | None] = []
-        logprobs: list[float | None] = []
+        texts: list[str | None] = [None] * clips.num_rows
+        logprobs: list[float | None] = [None] * clips.num_rows
         endings: list[Ending | None] = []
-        for first in range(0, clips.num_rows, self.batch):
-            part = clips.slice(first, self.batch)
-            said, ended = self._say(part)
-            texts += [text for text, _ in said]
-            logprobs += [logprob for _, logprob in said]
+        batches = heard_batches(clips, self.batch, self._captioner.sample_rate_hz, ahead=self._ahead)
+        for first, (rows, waves, ended) in batches:
             endings += ended
+            for row, said in self._say(clips, [first + row for row in rows], waves, endings):
+                texts[row], logprobs[row] = said
         names = [model_name(self._captioner) if text is not None else None for text in texts]
         columns = {"caption": texts, "caption_model": names, "caption_logprob": logprobs}
         return with_endings(with_columns(clips, columns, self.adds), endings)
 
-    def _say(self, part: pa.Table) -> tuple[list[tuple[str | None, float | None]], list[Ending | None]]:
-        rows, waves, endings = hear_all(part, self._captioner.sample_rate_hz)
+    def _say(
+        self, clips: pa.Table, rows: list[int], waves: list[np.ndarray], endings: list[Ending | None]
+    ) -> Iterator[tuple[int, Captioned]]:
+        """Rows with their captions; an ending where there is none."""
+        short = self._captioner.min_samples
+        heard = [(row, wave) for row, wave in zip(rows, waves, strict=True) if wave.size >= short]
+        for row in set(rows) - {row for row, _ in heard}:
+            endings[row] = Ending("failed", "no_audio", f"the captioner needs {short} samples")
+        rows = [row for row, _ in heard]
         captions = self._captioner.caption(
-            waves,
-            metadata=[self._metadata(part, row) for row in rows],
-            clap_embeddings=self._embeddings(part, rows),
+            [wave for _, wave in heard],
+            metadata=[self._metadata(clips, row) for row in rows],
+            clap_embeddings=self._embeddings(clips, rows),
             beams=self.beams,
         )
-        said: list[tuple[str | None, float | None]] = [(None, None)] * part.num_rows
-        for row, (text, logprob) in zip(rows, captions, strict=True):
-            if text:
-                said[row] = (text, logprob)
+        for row, said in zip(rows, captions, strict=True):
+            if said.text:
+                yield row, said
             else:
                 endings[row] = Ending("failed", "no_caption", "the captioner said nothing")
-        return said, endings
 
     def _metadata(self, part: pa.Table, row: int) -> Metadata:
         from captioner.load import Metadata
@@ -90,12 +97,15 @@ class Caption:
             video_caption=(part.column("video_caption")[row].as_py() or "") if self.use_video_caption else "",
         )
 
-    def _embeddings(self, part: pa.Table, rows: list[int]) -> np.ndarray | None:
+    def _embeddings(self, clips: pa.Table, rows: list[int]) -> np.ndarray | None:
         """Embed's vectors if they are of the CLAP that the captioner knows; else it makes its own."""
-        if "clap_model" not in part.column_names:
+        if "clap_model" not in clips.column_names:
             return None
-        models = {part.column("clap_model")[row].as_py() for row in rows}
-        return vectors(part.column("clap_audio_embedding"), rows) if models == {self._own_clap} else None
+        models = {clips.column("clap_model")[row].as_py() for row in rows}
+        wanted = self._captioner.clap_name
+        if models != {wanted} and not (wanted is None and len(models) == 1):
+            return None
+        return vectors(clips.column("clap_audio_embedding"), rows)
 
     def close(self) -> None:
         """Weights stay with the process: other stages share them."""

@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, ClassVar
 
 import pyarrow as pa
@@ -20,7 +17,8 @@ from annotated_types import Ge, Le, MinLen
 from corpus.schema import fields
 from scorer.load import ClapOptions
 from stages.base import Needs, Services, with_columns, with_endings
-from stages.models import Heard, hear_all, shared_scorer
+from stages.hearing import heard_batches
+from stages.models import shared_scorer
 
 
 @dataclass(kw_only=True)
@@ -55,28 +53,14 @@ class Embed:
 
         embeddings: list[object] = [None] * clips.num_rows
         endings = []
-        for first, (rows, waves, ended) in self._heard(clips):
+        batches = heard_batches(clips, self.batch, self._scorer.sample_rate_hz, ahead=self._ahead)
+        for first, (rows, waves, ended) in batches:
             endings += ended
             for row, vector in zip(rows, self._scorer.embed_audio(waves), strict=True):
                 embeddings[first + row] = vector
         names = [model_name(self._scorer) if e is not None else None for e in embeddings]
         clips = with_columns(clips, {"clap_audio_embedding": embeddings, "clap_model": names}, self.adds)
         return with_endings(clips, endings)
-
-    def _heard(self, clips: pa.Table) -> Iterator[tuple[int, Heard]]:
-        """Batches of waves. Beside a GPU the next one is decoded while the model works on this one."""
-        firsts = range(0, clips.num_rows, self.batch)
-        batches = [clips.slice(first, self.batch) for first in firsts]
-        hear = partial(hear_all, sample_rate_hz=self._scorer.sample_rate_hz)
-        if self._ahead:
-            with ThreadPoolExecutor(1) as decoder:
-                following = [decoder.submit(hear, batch) for batch in batches[:1]]
-                for at, first in enumerate(firsts):
-                    heard = following.pop().result()
-                    following += [decoder.submit(hear, batch) for batch in batches[at + 1 : at + 2]]
-                    yield first, heard
-        else:
-            yield from zip(firsts, map(hear, batches), strict=True)
 
     def close(self) -> None:
         """Weights stay with the process: other stages share them."""

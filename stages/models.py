@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from captioner.load import CaptionerOptions
 from scorer.load import ClapOptions
 from stages.base import Ending
 
@@ -41,10 +42,18 @@ def shared_texts(model: str, device: str, threads: int, options: ClapOptions = C
 
 
 @lru_cache(maxsize=2)
-def shared_captioner(model: str, device: str, threads: int) -> Captioner:
-    from captioner.load import load_captioner
+def shared_captioner(
+    model: str,
+    device: str,
+    threads: int,
+    options: CaptionerOptions = CaptionerOptions(),  # noqa: B008
+) -> Captioner:
+    """Its CLAP is the one that Embed and Score hold, if they name the same."""
+    from captioner.load import EMBEDDED, load_captioner
 
-    return load_captioner(model, device, threads, scorer=shared_scorer("embedded", device, threads))
+    clap = EMBEDDED if model == EMBEDDED else options.clap
+    scorer = shared_scorer(clap, device, threads, options.clap_options) if clap else None
+    return load_captioner(model, device, threads, scorer=scorer, options=options)
 
 
 def hear(audio: bytes | None, sample_rate_hz: int) -> np.ndarray | Ending:

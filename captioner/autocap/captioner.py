@@ -19,7 +19,7 @@ from audio.resample import resample
 from captioner.autocap.beam import beam_search
 from captioner.autocap.checkpoint import build, find_file, read_weights
 from captioner.autocap.decoder import Decoder
-from captioner.autocap.frontend import CLAP_RATE_HZ, SAMPLE_RATE_HZ, ClapResampler, front_end, parts_of
+from captioner.autocap.frontend import CLAP_RATE_HZ, MIN_SAMPLES, SAMPLE_RATE_HZ, ClapResampler, front_end, parts_of
 from captioner.autocap.net import BOS, EOS, PAD, REPEATS, AutoCapNet
 from captioner.autocap.prompt import metadata_ids
 from captioner.load import Captioned, CaptionerError, CaptionerOptions, Metadata
@@ -56,6 +56,7 @@ class AutoCap:
     """See captioner.load.Captioner. `clap_name`: the CLAP whose embeddings it takes; None: the caller must know."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
+    min_samples = MIN_SAMPLES
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class AutoCap:
     ) -> None:
         self.model_id, self.weights_sha256, self.device = model_id, weights_sha256, device
         self.options = options or CaptionerOptions()
-        self.clap_name = scorer_name(scorer) if scorer else None
+        self.clap_name: str | None = scorer_name(scorer) if scorer else None
         self._scorer, self._tokenizer = scorer, tokenizer
         self._batch = self.options.batch or (CPU_BATCH if device == "cpu" else GPU_BATCH)
         self._log_mel = LogMel(front_end()).to(device)

@@ -62,7 +62,7 @@ def _from_hub(model: str) -> Path:
         found = cached_file(model, PUBLISHED_FILE)
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"no AutoCap under {model!r}: give a checkpoint file, a folder that holds {PUBLISHED_FILE} or "
+            f"no captioner under {model!r}: give 'embedded', a checkpoint file, a folder that holds {PUBLISHED_FILE} or "
             f"{MODEL_FILE}, or a repository on the Hub that does ({error})"
         ) from error
     return Path(str(found))

@@ -68,7 +68,7 @@ def test_beams_and_metadata_are_used(captioner):
 
 
 def test_a_name_with_nothing_behind_it_says_what_there_is():
-    with pytest.raises(ValueError, match="available are 'embedded' and a folder"):
+    with pytest.raises(ValueError, match="no captioner under 'autocap-full': give 'embedded', a checkpoint file"):
         load_captioner("autocap-full")
 
 

@@ -107,7 +107,7 @@ def test_a_pickle_that_would_run_code_is_refused(small, tmp_path):
 
 
 def test_nothing_under_a_name(small, tmp_path):
-    with pytest.raises(CaptionerError, match="no AutoCap under 'no/such-model'"):
+    with pytest.raises(CaptionerError, match="no captioner under 'no/such-model'"):
         load_captioner("no/such-model", options=options(small))
     with pytest.raises(WeightsError, match="holds neither"):
         find_file(str(tmp_path))
