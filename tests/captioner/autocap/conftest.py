@@ -22,8 +22,8 @@ def tone(hertz, seconds=1.0, seed=0):
 
 def sample(key, caption, wave, codec="flac", **extra):
     row = {
-        "caption": caption, "clip_id": key, "source_id": "s", "clap_score": 0.5, "clap_model": "m@0", "title": f"t {key}",
-        "caption_model": "", "license": "", "url": "",
+        "caption": caption, "clip_id": key, "source_id": "s", "clap_score": 0.5, "clap_model": "m@0",
+        "title": f"t {key}", "caption_model": "", "license": "", "url": "",
     }  # fmt: skip
     return Sample(
         key=key, audio=encode(wave, RATE_HZ, codec), codec=codec, extension=codec, sample_rate_hz=RATE_HZ,

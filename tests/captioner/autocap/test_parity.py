@@ -8,6 +8,8 @@ from torch.nn import functional as fn
 from captioner.autocap.beam import beam_search
 from captioner.autocap.decoder import Decoder
 from captioner.autocap.frontend import ClapResampler, front_end, parts_of
+from captioner.autocap.train_lesson import Lesson, Prepared
+from captioner.autocap.train_recipe import TrainRecipe
 from scorer.clap import Projection
 from scorer.clap_mel import LogMel, laion_front_end
 from scorer.clap_weights import shape_of
@@ -205,3 +207,25 @@ def test_without_metadata_and_without_clap(golden, net, decoder, run, name, ids,
     for beams in (1, 2):
         found_ids, _ = beam_search(decoder, states, mask, beams)
         np.testing.assert_array_equal(found_ids.numpy(), golden[f"{name}.ids_beam{beams}"])
+
+
+def test_training_loss(golden, net):
+    """As the released code trains: the CLAP token joined behind BART's encoder, labels smoothed by 0.1."""
+    changes = {"clap": {"position": "decoder"}, "augment": {"mix": 0}, "optimizer": {"peak_rate": 1e-4, "epochs": 20}}
+    recipe = TrainRecipe.model_validate({"name": "golden", "data": {"shards": ["none"]}, **changes})
+    captions = ([250, 313, 6823, 25, 3930, 8, 2345, 10745, 4], [250, 2335, 21836, 8, 10, 512, 13415, 13, 6])
+    clap = np.concatenate([golden[f"{clip}.clap_embed"] for clip in CLIPS]).astype(np.float32)
+    batch = Prepared(
+        waves=torch.from_numpy(np.stack([parts_of(formula.WAVES[clip], every=False)[0] for clip in CLIPS])),
+        clap=torch.from_numpy(clap),
+        metadata=[formula.METADATA[clip] for clip in CLIPS],
+        labels=torch.tensor([[0, *ids, 2] for ids in captions]),
+        tokens=22,
+    )
+    with torch.inference_mode():
+        lesson = Lesson(net, None, recipe).eval()
+        _, mask = lesson.states(batch)
+        loss = float(lesson(batch)) / batch.tokens
+    np.testing.assert_array_equal(mask.numpy(), golden["train.attn_mask"])
+    assert loss == pytest.approx(float(golden["train.loss"]), abs=1e-5)
+    assert loss == pytest.approx(11.443130, abs=1e-5)
