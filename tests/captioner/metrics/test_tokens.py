@@ -13,7 +13,6 @@ Birds chirp – wind blows — don’t “smart” it’s ‘single’ … dots
 okay -- fine- no --- what?! yes!! hello..
 A car (engine) starts [noise] {x} 50% 1/2 10km #hash @at under_score * star ~
 Café naïve: A, B and C; water gurgles/flows http://x.com/y a@b.com
-Vitamin C.
 note by J. Smith
 A 10-second tone at 9 a.m. in the 1990s, 20kHz
 a beep-beep... then silence 'no'.
