@@ -97,6 +97,8 @@ def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dic
     problems = []
     columns = dict(columns)
     passing: set[str] = set()  # columns that the leg does not commit
+    readers: dict[str, str] = {}  # column -> the first stage of the leg that read it as it was before the leg
+    added: set[str] = set()
     for at, spec in enumerate(leg.stages):
         place = f"legs.{leg_name}.stages.{at} ({spec.use})"
         try:
@@ -114,7 +116,11 @@ def _walk(leg_name: str, leg: Leg, columns: dict[str, pa.DataType]) -> tuple[dic
             had = columns.get(field.name)
             if had is not None and had != field.type:
                 problems.append(f"{place}: adds {field.name} as {field.type}, but it is {had} already")
+            if reader := readers.pop(field.name, None):
+                problems.append(f"{place}: adds {field.name} too late, {reader} has read it; put it before {reader}")
             columns[field.name] = field.type
+            added.add(field.name)
+        readers |= {name: spec.use for name in stage.reads if name not in {*added, *readers}}
         passing.update(getattr(stage, "transient", ()))
     return {name: type_ for name, type_ in columns.items() if name not in passing}, problems
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 BLIP = "Salesforce/blip-image-captioning-base"
 #: Families of transformers that caption a picture without being asked anything. BLIP-2 and chat models want a prompt.
-FAMILIES = ("blip", "git", "vision-encoder-decoder")
+FAMILIES = ("blip", "git")
 #: A caption is one sentence; what is longer is cut.
 MAX_CHARACTERS = 300
 
@@ -88,6 +89,7 @@ def load_image_captioner(
     """
     import torch
     import transformers
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
     from scorer.clap import hash_weights
@@ -106,14 +108,21 @@ def load_image_captioner(
         pillow: Any = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
         processor = AutoImageProcessor.from_pretrained(model, **pillow)
         tokenizer = AutoTokenizer.from_pretrained(model)
-        network: Any = AutoModelForImageTextToText.from_pretrained(model)
+        network: Any
+        network, read = AutoModelForImageTextToText.from_pretrained(model, output_loading_info=True)
     except ImageCaptionerError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
         raise ImageCaptionerError(
             f"no image captioner under {model!r}: give a folder or a name on the Hub that holds one with its image "
             f"processor and tokenizer, e.g. {BLIP} ({error})"
         ) from error
+    words = network.config.get_text_config(decoder=True).vocab_size
+    if not words // 2 <= len(tokenizer) <= words:  # where the files are missing, transformers makes an empty one
+        raise ImageCaptionerError(f"{model!r} knows {words} pieces of words, the tokenizer beside it {len(tokenizer)}")
+    lacking = sorted({name for name, _ in network.named_parameters()} & set(read["missing_keys"]))
+    if lacking:  # transformers would fill them with chance
+        raise ImageCaptionerError(f"the weights of {model!r} lack {len(lacking)} tensors: {', '.join(lacking[:8])}")
     wanted = precision or ("float32" if device == "cpu" else "bfloat16")
     return ImageCaptioner(
         network.to(getattr(torch, wanted)),
