@@ -99,6 +99,22 @@ def captions_of(sample: Sample) -> tuple[str, ...]:
         return ()
 
 
+def metadata_of(sample: Sample) -> Metadata:
+    """What the source says of a sample, nothing decoded; empty where it says nothing."""
+    try:
+        return _metadata(_record(sample))
+    except Unusable:
+        return Metadata()
+
+
+def sound_of(sample: Sample) -> bytes:
+    """The encoded sound: the sample's one member that is no text. Unusable."""
+    names = [name for name in sample if not name.startswith("__") and name not in ("json", "txt")]
+    if len(names) != 1:
+        raise Unusable("no_sound" if not names else "several_sounds")
+    return bytes(sample[names[0]])
+
+
 def _record(sample: Sample) -> Mapping[str, Any]:
     try:
         record = json.loads(sample["json"])
@@ -136,18 +152,16 @@ def _embedding(record: Mapping[str, Any]) -> tuple[str, np.ndarray | None]:
 
 
 def _sound(sample: Sample) -> tuple[bytes, np.ndarray]:
-    """The sample's bytes and mono wave: its one member that is no text."""
-    names = [name for name in sample if not name.startswith("__") and name not in ("json", "txt")]
-    if len(names) != 1:
-        raise Unusable("no_sound" if not names else "several_sounds")
+    """The sample's bytes and mono wave."""
+    sound = sound_of(sample)
     try:
-        wave, found_hz = decode_bytes(sample[names[0]])
+        wave, found_hz = decode_bytes(sound)
     except DecodeError:
         raise Unusable("undecodable") from None
     wave = resample(wave, found_hz, SAMPLE_RATE_HZ)
     if wave.size < MIN_SAMPLES:
         raise Unusable("too_short")
-    return sample[names[0]], wave
+    return sound, wave
 
 
 class Stream(IterableDataset[Batch]):
