@@ -77,7 +77,12 @@ class AutoCap:
         self._log_mel = LogMel(front_end()).to(device)
         self._resample_for_clap = ClapResampler().to(device)
         self.net = to_precision(net.to(device), self.options.precision)
-        self._decoder = Decoder(self.net.decoder)
+        compiled = self.options.compile and device != "cpu"
+        self._decoder = Decoder(self.net.decoder, static=device != "cpu", compiled=compiled)
+        if compiled:
+            self.net.hear = torch.compile(self.net.hear, dynamic=False)  # type: ignore[method-assign]
+            self.net.query = torch.compile(self.net.query, dynamic=False)  # type: ignore[method-assign]
+            self.net.understand = torch.compile(self.net.understand)  # type: ignore[method-assign]
 
     def encode(
         self,
@@ -87,10 +92,11 @@ class AutoCap:
         clap_embeddings: np.ndarray | None = None,
     ) -> Encoded:
         """ValueError for a wave of fewer than 101 samples, of other than one dimension, or with NaN or infinity."""
-        parts = self._parts(waves, metadata or [Metadata()] * len(waves), self._clap(waves, clap_embeddings))
+        parts = self.parts(waves, metadata or [Metadata()] * len(waves), self._clap(waves, clap_embeddings))
         passes = []
         for chunk in in_passes(parts, self._batch):
-            states, mask = self._understand(chunk)
+            inputs, mask = self.bart_input(chunk)
+            states = self._understand(inputs, mask)
             passes.append(([part.clip for part in chunk], states, mask))
         return Encoded(passes, len(waves))
 
@@ -98,7 +104,7 @@ class AutoCap:
         said: list[list[Captioned]] = [[] for _ in range(encoded.clips)]
         for clips, states, mask in encoded.passes:
             ids, logprobs = beam_search(self._decoder, states, mask, beams)
-            for clip, text, logprob in zip(clips, self._texts(ids), logprobs.tolist(), strict=True):
+            for clip, text, logprob in zip(clips, self.texts(ids), logprobs.tolist(), strict=True):
                 said[clip].append(Captioned(text, round(logprob, 4)))
         return [self._one(windows) for windows in said]
 
@@ -131,7 +137,7 @@ class AutoCap:
             )
         return given
 
-    def _parts(self, waves: Sequence[np.ndarray], metadata: Sequence[Metadata], clap: np.ndarray | None) -> list[Part]:
+    def parts(self, waves: Sequence[np.ndarray], metadata: Sequence[Metadata], clap: np.ndarray | None) -> list[Part]:
         if len(metadata) != len(waves):
             raise ValueError(f"{len(waves)} waves but {len(metadata)} metadata")
         vocabulary, every = self.net.words.num_embeddings, self.options.long_clips != "first"
@@ -143,29 +149,39 @@ class AutoCap:
         return out
 
     @torch.inference_mode()
-    def _understand(self, chunk: list[Part]) -> tuple[torch.Tensor, torch.Tensor]:
-        waves = torch.from_numpy(np.stack([part.wave for part in chunk])).to(self.device)
-        heard = self.net.hear(self._log_mel(waves))
-        audio = self.net.query(heard)
-        clap = self._clap_of(chunk, waves)
-        token = None if clap is None else self.net.clap_token(clap.to(audio.dtype))
-        longest = max(len(part.ids) for part in chunk) + 1
-        length = longest if self.device == "cpu" else -(-longest // LENGTH_STEP) * LENGTH_STEP
-        inputs, mask = self.net.bart_input(audio, [part.ids for part in chunk], token, length=length)
-        return self.net.understand(inputs, None if bool(mask.all()) else mask), mask
+    def hear(self, parts: list[Part]) -> torch.Tensor:
+        """The audio tower's tokens (B, 32, C)."""
+        waves = torch.from_numpy(np.stack([part.wave for part in parts])).to(self.device)
+        return self.net.hear(self._log_mel(waves))
 
-    def _clap_of(self, chunk: list[Part], waves: torch.Tensor) -> torch.Tensor | None:
+    @torch.inference_mode()
+    def bart_input(self, parts: list[Part]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What BART's encoder reads (B, S, D), and its mask (B, S)."""
+        audio = self.net.query(self.hear(parts))
+        clap = self._clap_of(parts)
+        token = None if clap is None else self.net.clap_token(clap.to(audio.dtype))
+        longest = max(len(part.ids) for part in parts) + 1
+        length = longest if self.device == "cpu" else -(-longest // LENGTH_STEP) * LENGTH_STEP
+        return self.net.bart_input(audio, [part.ids for part in parts], token, length=length)
+
+    @torch.inference_mode()
+    def _understand(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.net.understand(inputs, None if bool(mask.all()) else mask)
+
+    def _clap_of(self, parts: list[Part]) -> torch.Tensor | None:
         if self.net.shape.clap_dim is None:
             return None
         if self.options.clap_token == "shared":
-            return torch.from_numpy(np.stack([np.asarray(part.clap) for part in chunk])).to(self.device)
+            return torch.from_numpy(np.stack([np.asarray(part.clap) for part in parts])).to(self.device)
         from scorer.clap import ClapScorer
 
         if not isinstance(self._scorer, ClapScorer) or self._scorer.sample_rate_hz != CLAP_RATE_HZ:
             raise CaptionerError("clap_token: reference needs `clap`: one of LAION's .pt files")
+        waves = torch.from_numpy(np.stack([part.wave for part in parts])).to(self.device)
         return self._scorer.embed_windows(self._resample_for_clap(waves))
 
-    def _texts(self, ids_BT: torch.Tensor) -> list[str]:
+    def texts(self, ids_BT: torch.Tensor) -> list[str]:
+        """Ids (B, T) as text, without special ones."""
         rows = [[i for i in row if i not in (PAD, BOS, EOS)] for row in ids_BT.tolist()]
         return [self._tokenizer.decode(row, clean_up_tokenization_spaces=False).strip() for row in rows]
 

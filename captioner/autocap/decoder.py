@@ -45,9 +45,12 @@ class Memory:
 
 
 class Decoder:
-    """The decoder of a BartForConditionalGeneration, read anew whenever its weights were changed or moved."""
+    """The decoder of a BartForConditionalGeneration, read anew whenever its weights were changed or moved.
 
-    def __init__(self, bart: Any) -> None:
+    `static`: every step has the same shapes, whatever its place, and asks the device nothing: for GPUs and compilers.
+    """
+
+    def __init__(self, bart: Any, *, static: bool = False, compiled: bool = False) -> None:
         decoder = bart.model.decoder
         self.heads = int(bart.config.decoder_attention_heads)
         self.words = bart.model.shared.weight
@@ -55,6 +58,8 @@ class Decoder:
         self.positions = decoder.embed_positions.weight[2:]  # BART's positions begin at 2
         self.first_norm: Linear = (decoder.layernorm_embedding.weight, decoder.layernorm_embedding.bias)
         self.layers = [read_layer(layer) for layer in decoder.layers]
+        self.static = static or compiled
+        self._one: Any = torch.compile(self._hidden, dynamic=False) if compiled else self._hidden
 
     def begin(self, states_BSD: torch.Tensor, mask_BS: torch.Tensor | None, ids: list[int], length: int) -> tuple[
         Memory, torch.Tensor
@@ -70,7 +75,7 @@ class Decoder:
         past = states_BSD.new_zeros(len(self.layers), 2, clips, self.heads, length, width)
         memory = Memory([(k, v) for k, v in cross], mask, past, clips)
         told = torch.tensor(ids, device=states_BSD.device).expand(clips, -1)
-        hidden = self._hidden(memory, told, 0)
+        hidden = self._hidden(memory, told, torch.arange(len(ids), device=states_BSD.device), known=len(ids))
         return memory, self._logits(hidden[:, -1])
 
     def spread(self, memory: Memory, beams: int) -> None:
@@ -83,23 +88,28 @@ class Decoder:
 
     def step(self, memory: Memory, ids_R: torch.Tensor, at: int) -> torch.Tensor:
         """Ids at position `at` -> logits (R, V) of the next."""
-        return self._logits(self._hidden(memory, ids_R[:, None], at)[:, 0])
+        known = memory.past.shape[4] if self.static else at + 1
+        place = torch.full((1,), at, device=ids_R.device)
+        return self._logits(self._one(memory, ids_R[:, None], place, known=known)[:, 0])
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return fn.linear(hidden, self.words, self.words_bias)
 
-    def _hidden(self, memory: Memory, ids_RL: torch.Tensor, at: int) -> torch.Tensor:
+    def _hidden(self, memory: Memory, ids_RL: torch.Tensor, places_L: torch.Tensor, known: int) -> torch.Tensor:
+        """Ids at their places -> (R, L, D); of what is remembered, the first `known` places are looked at."""
         rows, new = ids_RL.shape
         width = self.words.shape[1]
-        hidden = fn.embedding(ids_RL, self.words) + self.positions[at : at + new]
+        hidden = fn.embedding(ids_RL, self.words) + self.positions[places_L]
         hidden = norm(hidden, self.first_norm)
+        seen = None
+        if new > 1 or self.static:
+            seen = torch.arange(known, device=places_L.device) <= places_L[:, None]
         for number, layer in enumerate(self.layers):
             query, key, value = self._split(fn.linear(hidden, *layer.qkv), 3)
-            past = memory.past[number, :, :rows]
-            past[0, :, :, at : at + new] = key
-            past[1, :, :, at : at + new] = value
-            known = past[..., : at + new, :]
-            told = fn.scaled_dot_product_attention(query, known[0], known[1], is_causal=new > 1)
+            memory.past[number, 0].index_copy_(2, places_L, key)
+            memory.past[number, 1].index_copy_(2, places_L, value)
+            keys, values = memory.past[number, :, :, :, :known].unbind(0)
+            told = fn.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
             hidden = norm(hidden + fn.linear(told.transpose(1, 2).reshape(rows, new, width), *layer.out), layer.norm)
             # Beams of a clip are queries of one attention: its keys and values are read once.
             by_clip = fn.linear(hidden, *layer.cross_query).reshape(memory.clips, -1, self.heads, width // self.heads)

@@ -71,6 +71,19 @@ def test_the_logprob_is_the_mean_over_what_was_said():
         assert logprobs[row].item() == pytest.approx(told[row, 1:last].mean().item(), abs=1e-3)
 
 
+def test_steps_of_one_shape_say_the_same():
+    """What a GPU is given: the whole memory at every step, what is not said yet masked."""
+    net = small_net(seed=6)
+    net.decoder.final_logits_bias[0, EOS] += 4.0
+    torch.manual_seed(6)
+    states = torch.randn(5, 20, WIDTH) * 2
+    for beams in (1, 3):
+        plain, logprobs = beam_search(Decoder(net.decoder), states, None, beams)
+        static, static_logprobs = beam_search(Decoder(net.decoder, static=True), states, None, beams)
+        assert torch.equal(plain, static)
+        torch.testing.assert_close(logprobs, static_logprobs)
+
+
 def test_a_triple_is_not_said_twice():
     words = torch.zeros(1, 1, VOCABULARY)
     no_ngram_twice(words, torch.tensor([[[2, 0, 7, 8, 9, 5, 7, 8]]]))
