@@ -18,6 +18,8 @@ from captioner.autocap.train_data import held_out
 from captioner.autocap.train_lesson import Lesson
 from captioner.autocap.train_recipe import TrainRecipe
 from captioner.autocap.train_shards import Shards
+from captioner.metrics.cider import cider_d
+from captioner.metrics.tokens import tokenize
 
 log = logging.getLogger(__name__)
 
@@ -65,5 +67,9 @@ def texts(tokenizer: Any, ids_BT: torch.Tensor) -> list[str]:
 
 
 def cider_of(said: list[tuple[str, tuple[str, ...]]]) -> dict[str, float]:
-    """CIDEr and the number of different captions, which falls when a model says the same of everything."""
-    return {"different": float(len({text for text, _ in said}))}
+    """CIDEr-D, 1.0 = the papers' 100; and how many captions differ, which falls when a model says one thing of all."""
+    if not said:
+        return {}
+    candidates = [tokenize(text) for text, _ in said]
+    references = [[tokenize(caption) for caption in captions] for _, captions in said]
+    return {"cider": float(cider_d(candidates, references).mean()), "different": float(len({text for text, _ in said}))}
