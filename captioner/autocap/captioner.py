@@ -44,11 +44,15 @@ class Part:
     clap: np.ndarray | None
 
 
+#: Of one pass: whose windows they are, what BART's encoder made of them (B, S, D), and the mask (B, S).
+Pass = tuple[list[int], torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Encoded:
-    """What BART's encoder made of some windows: per pass, whose they are, states (B, S, D) and mask (B, S)."""
+    """What the decoder attends to, of some clips."""
 
-    passes: list[tuple[list[int], torch.Tensor, torch.Tensor]]
+    passes: list[Pass]
     clips: int
 
 
@@ -93,12 +97,24 @@ class AutoCap:
     ) -> Encoded:
         """ValueError for a wave of fewer than 101 samples, of other than one dimension, or with NaN or infinity."""
         parts = self.parts(waves, metadata or [Metadata()] * len(waves), self._clap(waves, clap_embeddings))
-        passes = []
-        for chunk in in_passes(parts, self._batch):
-            inputs, mask = self.bart_input(chunk)
-            states = self._understand(inputs, mask)
-            passes.append(([part.clip for part in chunk], states, mask))
-        return Encoded(passes, len(waves))
+        return Encoded(list(self._passes(parts)), len(waves))
+
+    def _passes(self, parts: list[Part]) -> Iterator[Pass]:
+        """Parts in passes of the size that the memory holds: from where it did not, half of it, and so it stays."""
+        waiting = list(in_passes(parts, self._batch))
+        while waiting:
+            chunk = waiting.pop(0)
+            try:
+                inputs, mask = self.bart_input(chunk)
+                yield [part.clip for part in chunk], self._understand(inputs, mask), mask
+            except torch.OutOfMemoryError:
+                if len(chunk) == 1:
+                    raise
+                self._batch = (len(chunk) + 1) // 2
+                log.warning("the device's memory does not hold %d clips at once: passes of %d", len(chunk), self._batch)
+                torch.cuda.empty_cache()
+                rest = [part for each in (chunk, *waiting) for part in each]
+                waiting = list(in_passes(rest, self._batch))
 
     def say(self, encoded: Encoded, *, beams: int = 2) -> list[Captioned]:
         said: list[list[Captioned]] = [[] for _ in range(encoded.clips)]

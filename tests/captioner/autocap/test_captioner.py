@@ -1,6 +1,10 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
+import torch
 
+from captioner.autocap.captioner import AutoCap
 from captioner.load import CaptionerError, Metadata, load_captioner, model_name
 from scorer.load import load_scorer
 from scorer.load import model_name as scorer_name
@@ -137,6 +141,26 @@ def test_32_tokens_take_each_of_the_towers_once(small):
     few = load_captioner(str(small.checkpoint), options=options(small, audio_tokens=32))
     assert few.net.repeats == 1
     assert few.caption(WAVES[:1])[0].text
+
+
+class Narrow(AutoCap):
+    """A device whose memory holds two clips, and says so as CUDA does."""
+
+    asked: ClassVar[list[int]] = []
+
+    def bart_input(self, parts):
+        self.asked.append(len(parts))
+        if len(parts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().bart_input(parts)
+
+
+def test_passes_shrink_to_what_the_memory_holds(captioner):
+    narrow = Narrow(
+        captioner.net, captioner._tokenizer, model_id="narrow", weights_sha256="0" * 64, scorer=captioner._scorer
+    )
+    assert narrow.caption(WAVES, metadata=TOLD) == captioner.caption(WAVES, metadata=TOLD)
+    assert Narrow.asked == [5, 3, 2, 2, 1]
 
 
 def test_options_that_a_small_captioner_has_not(small):
