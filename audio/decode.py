@@ -96,6 +96,8 @@ class AudioSource:
 
     def __init__(self, media: Media) -> None:
         self._reader = PacketReader(media)
+        #: Samples given out so far that were no finite numbers (float codecs can carry anything): silence instead.
+        self.not_finite = 0
         try:
             stamps = self._first_frames()
             codec = self._reader.stream.codec_context
@@ -160,7 +162,12 @@ class AudioSource:
                 pieces.append((position, wave))
             if position + wave.size >= last:
                 break
-        return _placed(pieces, first, last)
+        wave = _placed(pieces, first, last)
+        finite = np.isfinite(wave)
+        if not finite.all():
+            self.not_finite += int(wave.size - np.count_nonzero(finite))
+            wave[~finite] = 0.0
+        return wave
 
     def close(self) -> None:
         self._reader.close()
@@ -269,8 +276,6 @@ def _placed(pieces: list[tuple[int, Wave]], first: int, last: int) -> Wave:
         skip = max(first - position, 0)
         part = wave[skip : end - position]
         out[position + skip - first : position + skip - first + part.size] = part
-    if not np.isfinite(out).all():  # float codecs can carry anything
-        np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     return out
 
 

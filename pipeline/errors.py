@@ -13,11 +13,11 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.store import StoreError
     from corpus.view_query import ViewError
     from pipeline.config import RecipeError
+    from pipeline.media_files import FilesError
     from pipeline.plan import PlanError
     from pipeline.report.facts import ReportError
     from pipeline.run import LegStopped
     from pipeline.runfolder import OtherRun
-    from pipeline.score_files import FilesError
     from pipeline.scorers import ModelError
     from pipeline.search import SearchError
     from pipeline.sources import SourceError

@@ -10,7 +10,6 @@ window, end to end, its embedding the normalised mean of theirs: a day of audio 
 from __future__ import annotations
 
 import csv
-import glob
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audio.faults import DecodeError
+from pipeline.media_files import FilesError
 
 if TYPE_CHECKING:
     from audio.decode import AudioSource
@@ -33,10 +33,6 @@ _WINDOWS_AT_ONCE = 16
 #: Short files are embedded together until they add up to this: a GPU wants batches.
 _TOGETHER_S = 120.0
 _TOGETHER_FILES = 64
-
-
-class FilesError(Exception):
-    """Files or captions that are not there or cannot be read; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +52,6 @@ class Captioned:
 
     file: str
     caption: str
-
-
-def find_files(words: Sequence[str]) -> list[str]:
-    """Files as named, the media files of folders (and folders in them), and what patterns match; each once."""
-    found: dict[str, None] = {}
-    for word in words:
-        path = Path(word)
-        if path.is_dir():
-            some = _media_files(path)
-        elif path.exists():
-            some = [word]
-        else:
-            some = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())  # noqa: PTH207
-        if not some:
-            raise FilesError(f"{word}: {'no media file in this folder' if path.is_dir() else 'there is no such file'}")
-        found.update(dict.fromkeys(some))
-    return list(found)
-
-
-def _media_files(folder: Path) -> list[str]:
-    from pipeline.sources.folder import MEDIA_SUFFIXES
-
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file())
-    return sorted(str(path) for path in inside if not path.name.startswith("."))
 
 
 def read_captions(path: str) -> Iterator[Captioned]:

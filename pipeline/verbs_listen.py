@@ -25,7 +25,8 @@ def score_verb(
     files: Sequence[str], texts: Sequence[str], captions: str | None, *, model: str, format_name: str, device: str
 ) -> int:
     """Exit code 1 when a file could not be heard."""
-    from pipeline.score_files import FilesError, find_files, hear_files
+    from pipeline.media_files import FilesError, find_files
+    from pipeline.score_files import hear_files
     from pipeline.scorers import open_scorer
 
     texts = list(dict.fromkeys(texts))

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from audio.resample import resample
 from pipeline.cli import main
-from pipeline.score_files import BLOCK_MS, FilesError, find_files, hear_files, read_captions
+from pipeline.media_files import FilesError, find_files
+from pipeline.score_files import BLOCK_MS, hear_files, read_captions
 from scorer.load import WEIGHTS, load_scorer
 
 
