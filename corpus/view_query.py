@@ -91,6 +91,11 @@ def clap_models(store: Store, legs: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def _fits_a_record(kind: pa.DataType) -> bool:
+    """A plain value, or a list of numbers (an embedding)."""
+    return not pa.types.is_nested(kind) or (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))
+
+
 def _distinct(parquet: pq.ParquetFile, column: str) -> set[str]:
     at = parquet.schema_arrow.get_field_index(column)
     if at < 0:
@@ -124,7 +129,7 @@ def make_query(
     if preset is not None and clap_min is not None:
         raise ViewError("a preset has its own CLAP threshold: give either --preset or --clap-min")
     for column in keep:
-        if column not in known.names or pa.types.is_nested(known.field(column).type):
+        if column not in known.names or not _fits_a_record(known.field(column).type):
             raise ViewError(f"column {column!r} cannot be kept; the corpus has {', '.join(known.names)}")
     found: dict[str, float] = {}
     if preset is not None or clap_min is not None:

@@ -74,6 +74,7 @@ def status(run: str, as_json: bool) -> None:
 @click.option("--min-duration", type=float, metavar="SECONDS", help="Keep clips longer than this.")
 @click.option("--where", help="""A filter, e.g. 'speech_ratio < 0.1 and not contains(caption, "wind")'.""")
 @click.option("--keep-duplicates", is_flag=True, help="Take copies in that a dedup leg has found.")
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Carry this column, too, into view and exported records.")
 @speak_plainly
 def select(
     run: str,
@@ -83,6 +84,7 @@ def select(
     min_duration: float | None,
     where: str | None,
     keep_duplicates: bool,
+    keep: tuple[str, ...],
 ) -> None:
     """Make a view of RUN: a query over stored columns. No model runs; thresholds can be tried in seconds."""
     from pipeline.verbs import select_verb
@@ -96,6 +98,7 @@ def select(
             min_duration_s=min_duration,
             where=where,
             keep_duplicates=keep_duplicates,
+            keep=keep,
         )
     )
 

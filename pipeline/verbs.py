@@ -124,6 +124,7 @@ def select_verb(
     min_duration_s: float | None,
     where: str | None,
     keep_duplicates: bool = False,
+    keep: Sequence[str] = (),
 ) -> int:
     from pipeline.select import select
 
@@ -135,6 +136,7 @@ def select_verb(
         min_duration_s=min_duration_s,
         where=where,
         keep_duplicates=keep_duplicates,
+        keep=keep,
     )
     say(f"view {view.name}: {view.clips} clips of {view.sources} sources, {view.hours:.2f} h")
     if left_out := view.summary["duplicates_left_out"]:

@@ -145,6 +145,13 @@ def test_kept_columns_travel_with_the_view(corpus):
         select(store, LEGS, "kept", keep=["nothing"])
 
 
+def test_an_embedding_can_be_kept(small_corpus, tmp_path):
+    store = small_corpus(embedding=lambda n, i: np.array([n, i, 0.5], dtype=np.float32)).make(tmp_path / "run")
+    select(store, LEGS, "kept", keep=["clap_audio_embedding"])
+    rows = pq.read_table(store.local("views/kept.parquet")).column("clap_audio_embedding").to_pylist()
+    assert {len(row) for row in rows} == {3}
+
+
 def test_a_corpus_without_captions_has_views_too(small_corpus, tmp_path):
     made = small_corpus(models=False)
     store = made.make(tmp_path / "run")
