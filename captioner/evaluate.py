@@ -17,9 +17,9 @@ from audio.resample import resample
 from captioner.load import Captioned, Captioner, Metadata
 from scorer.load import Scorer, model_name
 
-#: A batch ends with whichever comes first. What an AutoCap's encoder leaves of a clip takes 3 MB.
-BATCH_CLIPS = 64
+#: A batch ends after so much sound, or earlier. What an AutoCap's encoder leaves of a clip takes 3 MB.
 BATCH_S = 640.0
+CPU_BATCH, GPU_BATCH = 16, 256
 
 
 class EvaluateError(ValueError):
@@ -57,11 +57,16 @@ class Said:
 
 
 def caption_clips(
-    captioner: Captioner, clips: Iterable[Clip | Unheard], beams: Sequence[int], scorer: Scorer | None = None
+    captioner: Captioner,
+    clips: Iterable[Clip | Unheard],
+    beams: Sequence[int],
+    scorer: Scorer | None = None,
+    batch: int = CPU_BATCH,
 ) -> Iterator[Said | Unheard]:
     """Each clip's captions, in order but for those that cannot be heard, which come as soon as they are met.
 
-    With a scorer that is the captioner's own CLAP, one embedding of a clip serves both.
+    `batch`: clips of one pass at most; it bounds memory and changes no caption beyond rounding. With a scorer that is
+    the captioner's own CLAP, one embedding of a clip serves both.
     """
     waiting: list[Clip] = []
     for clip in clips:
@@ -71,7 +76,7 @@ def caption_clips(
             continue
         assert isinstance(clip, Clip)
         waiting.append(clip)
-        if len(waiting) == BATCH_CLIPS or sum(c.wave.size / c.sample_rate_hz for c in waiting) >= BATCH_S:
+        if len(waiting) == batch or sum(c.wave.size / c.sample_rate_hz for c in waiting) >= BATCH_S:
             yield from _together(captioner, waiting, beams, scorer)
             waiting = []
     if waiting:

@@ -6,7 +6,9 @@ from __future__ import annotations
 def known_errors() -> tuple[type[Exception], ...]:
     """Every exception class whose message is written for a user."""
     from captioner.autocap.train_recipe import TrainError
+    from captioner.evaluate import EvaluateError
     from captioner.load import CaptionerError
+    from captioner.metrics.java import JavaError
     from corpus.compact import CompactionError
     from corpus.expression import ExpressionError
     from corpus.shardplan import ExportError
@@ -39,4 +41,6 @@ def known_errors() -> tuple[type[Exception], ...]:
         ReportError,
         TrainError,
         CaptionerError,
+        EvaluateError,
+        JavaError,
     )

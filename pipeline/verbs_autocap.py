@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -14,9 +15,10 @@ def add_autocap(main: click.Group) -> None:
 
     @main.group()
     def autocap() -> None:
-        """AutoCap, the captioner: train it."""
+        """AutoCap, the captioner: train it, evaluate it."""
 
     add_train(autocap)
+    add_evaluate(autocap)
 
 
 def add_train(group: click.Group) -> None:
@@ -33,3 +35,33 @@ def add_train(group: click.Group) -> None:
         from pipeline.autocap_train import autocap_train_verb
 
         sys.exit(autocap_train_verb(config, overrides, out, resume=resume))
+
+
+def add_evaluate(group: click.Group) -> None:
+    @group.command()
+    @click.argument("data", nargs=-1, required=True)
+    @click.option("--model", default="embedded", show_default=True, help="Or an AutoCap's file, folder, name.")
+    @click.option("--beams", default="1,2,3", show_default=True, help="Numbers of beams; a clip is heard once for all.")
+    @click.option("--scorer", help="CLAP of the mean CLAP score, or none. Default: embedded; an AutoCap's own.")
+    @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="On a CPU.")
+    @click.option("--autocap", multiple=True, metavar="KEY=VALUE", help="An AutoCap's option, e.g. clap=laion.pt.")
+    @click.option("--audio", type=click.Path(file_okay=False), help="Folder of a table's sounds.")
+    @click.option("--split", default="test", show_default=True, help="Split of an export.")
+    @click.option("--metadata", default="title,video_caption", show_default=True, help="What it may read, or none.")
+    @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the captions.")
+    @click.option("--json", "json_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the results.")
+    @click.option("--java/--no-java", default=None, help="Tokenizer, METEOR, SPICE. Default: where Java is found.")
+    @click.option("--resamples", type=click.IntRange(min=0), default=1000, show_default=True, help="Of the bootstrap.")
+    @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+    @speak_plainly
+    def evaluate(data: tuple[str, ...], **options: Any) -> None:
+        """BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr of the captions of DATA, beside what people say of it.
+
+        DATA: a CSV or JSON lines with `file` and `caption` (several rows, or caption_1 to caption_9, for several
+        references; Clotho's and AudioCaps' tables are such), or shards of `export`. Exit code 1 when a clip could
+        not be heard.
+        """
+        from pipeline.caption_eval import evaluate_verb
+
+        sys.exit(evaluate_verb(data, **options))

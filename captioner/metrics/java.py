@@ -19,7 +19,7 @@ import numpy as np
 from captioner.metrics.ngrams import Tokens
 from captioner.metrics.tokens import PUNCTUATION
 
-PROGRAMS = ("ptb", "meteor", "spice")
+PROGRAMS = {"ptb": "the Penn Treebank tokenizer", "meteor": "METEOR", "spice": "SPICE"}
 _CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _INSTALL = "pip install 'autorecap[metrics]'"
 
@@ -109,7 +109,7 @@ def _meteor_text(tokens: Tokens) -> str:
 def _ready(program: str) -> Path:
     reason, package = missing(program), _package()
     if reason is not None or package is None:
-        raise JavaError(f"{program}: {reason}")
+        raise JavaError(f"{PROGRAMS[program]}: {reason}")
     return _jar(package, program)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from captioner.metrics.bleu import COLUMNS, bleu_counts, bleu_from
 from captioner.metrics.cider import cider_d_of
-from captioner.metrics.java import JavaError, meteor, missing, ptb_tokens, spice
+from captioner.metrics.java import PROGRAMS, JavaError, meteor, missing, ptb_tokens, spice
 from captioner.metrics.ngrams import Tokens, read_corpus
 from captioner.metrics.rouge import rouge_l
 from captioner.metrics.tokens import tokenize
@@ -86,7 +86,7 @@ def measure(
 def _tokenizer(java: bool | None) -> tuple[str, Callable[[Sequence[str]], list[list[str]]]]:
     reason = missing("ptb")
     if java and reason:
-        raise JavaError(f"the Penn Treebank tokenizer: {reason}")
+        raise JavaError(f"{PROGRAMS['ptb']}: {reason}")
     if java is False or reason:
         return "own", lambda texts: [tokenize(text) for text in texts]
     return "ptb", ptb_tokens
@@ -109,18 +109,23 @@ def _with_java(
 ) -> None:
     """METEOR and SPICE of all ways; what cannot be had is named in `left_out`."""
     candidates = [spoken.tokens for spoken in ways.values()]
+    why = {"METEOR": missing("meteor"), "SPICE": missing("spice")}
     try:
-        for spoken, (corpus, _) in zip(ways.values(), meteor(candidates, references), strict=True):
-            spoken.fixed["METEOR"] = corpus
+        if must or why["METEOR"] is None:
+            for spoken, (corpus, _) in zip(ways.values(), meteor(candidates, references), strict=True):
+                spoken.fixed["METEOR"] = corpus
     except JavaError as error:
         if must:
             raise
-        left_out["METEOR"] = str(error)
+        why["METEOR"] = str(error)
     try:
-        for spoken, scores in zip(ways.values(), spice(candidates, references), strict=True):
-            spoken.means["SPICE"] = scores
+        if why["SPICE"] is None:
+            for spoken, scores in zip(ways.values(), spice(candidates, references), strict=True):
+                spoken.means["SPICE"] = scores
     except JavaError as error:
-        left_out["SPICE"] = left_out["SPIDEr"] = str(error)
+        why["SPICE"] = str(error)
+    why["SPIDEr"] = why["SPICE"]
+    left_out |= {name: reason for name, reason in why.items() if reason is not None}
 
 
 def _values(spoken: Spoken, references: Sequence[Sequence[Tokens]], resamples: int, seed: int) -> dict[str, Value]:
