@@ -20,7 +20,7 @@ from rich.text import Text
 
 from pipeline.export import ExportProgress
 from pipeline.plan import PlanProgress
-from pipeline.progress import LegSum, StageSum, clock_text
+from pipeline.progress import LegSum, PoolUse, StageSum, clock_text
 from pipeline.run import LegEnd, LegStart, UnitDone
 
 #: Seconds between two plain lines of one leg.
@@ -134,6 +134,8 @@ class Display:
             self.say(plain_line(self._leg))
             for stage in self._leg.stages.values():
                 self.say(stage_line(stage))
+            for use in self._leg.pool_uses():
+                self.say(pool_line(use))
         undone = f", {event.undone} units still to do" if event.undone else ""
         self.say(f"leg {event.leg}: {event.committed} units committed in {clock_text(event.seconds)}{undone}")
 
@@ -171,6 +173,15 @@ def stage_line(stage: StageSum) -> str:
         f"  {stage.clips_per_busy_s:>8.1f} clips/s busy  {stage.audio_hours_per_busy_hour:>7.0f} audio-h/h"
     )
     return f"{text}  {ended}" if ended else text
+
+
+def pool_line(use: PoolUse) -> str:
+    """How much of the models' own speed the pipeline keeps: 100 % is a worker that never waits."""
+    workers = f"{use.pool.workers} worker{'s' if use.pool.workers > 1 else ''}"
+    return (
+        f"  pool {use.pool.name}: {workers} busy {100 * min(use.busy, 1.0):.0f} % of the time after the first unit; "
+        f"{'+'.join(use.pool.stages)} alone {use.clips_per_busy_s:.1f} clips/s a worker"
+    )
 
 
 class _Bars:

@@ -6,11 +6,11 @@ Plain arithmetic over the events of pipeline/run.py, so that a bar, a log line a
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.run import LegStart, UnitDone
+from pipeline.run import LegStart, PoolShare, UnitDone
 
 
 @dataclass
@@ -33,6 +33,15 @@ class StageSum:
         return self.audio_ms / 1000 / self.busy_s if self.busy_s else 0.0
 
 
+@dataclass(frozen=True)
+class PoolUse:
+    """How busy a pool's workers were since its first unit came out, when models are loaded and warm."""
+
+    pool: PoolShare
+    busy: float  # share of their time, 1 = always
+    clips_per_busy_s: float  # of one worker: what its models do by themselves, decoding included
+
+
 class LegSum:
     """A leg so far. `clock` gives seconds; rates count from the first event of this start."""
 
@@ -46,11 +55,21 @@ class LegSum:
         self.failed_units = 0
         self.outcomes: Counter[str] = Counter()
         self.stages = {name: StageSum(name) for name in start.stages}
+        self._warm_s: float | None = None  # when the first unit was committed
+        self._warm_units = self._warm_clips = 0
+        self._warm_busy_s: defaultdict[str, float] = defaultdict(float)
 
     def add(self, event: UnitDone) -> None:
         if event.error is not None:
             self.failed_units += 1
             return
+        if self._warm_s is None:
+            self._warm_s = self._clock()
+        else:
+            self._warm_units += 1
+            self._warm_clips += event.clips
+            for tally in event.tally.stages:
+                self._warm_busy_s[tally.stage] += tally.seconds
         self.units_now += 1
         self.clips_now += event.clips
         for tally in event.tally.stages:
@@ -63,6 +82,16 @@ class LegSum:
         if event.tally.stages:
             self.audio_ms_now += event.tally.stages[0].audio_ms
         self.outcomes.update(event.outcomes)
+
+    def pool_uses(self) -> list[PoolUse]:
+        """Empty until a pool has done enough to tell: two units for each of its workers, behind the first."""
+        uses = []
+        for pool in self.start.pools:
+            busy_s = sum(self._warm_busy_s[name] for name in pool.stages)
+            passed_s = self._clock() - (self._warm_s or 0.0)
+            if self._warm_units >= 2 * pool.workers and busy_s > 0 and passed_s > 0:
+                uses.append(PoolUse(pool, busy_s / passed_s / pool.workers, self._warm_clips / busy_s))
+        return uses
 
     @property
     def clips_done(self) -> int:

@@ -39,6 +39,15 @@ class LegStopped(Exception):
 
 
 @dataclass(frozen=True)
+class PoolShare:
+    """Stages of a leg that some workers hold together."""
+
+    name: str
+    workers: int
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LegStart:
     """A leg begins: how much there is and how much is done already."""
 
@@ -49,6 +58,7 @@ class LegStart:
     clips_done: int
     audio_ms: int
     stages: tuple[str, ...]
+    pools: tuple[PoolShare, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,11 @@ def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitD
         clips_done=sum(infos[unit_id].rows for unit_id in done),
         audio_ms=sum(info.audio_ms for info in infos.values()),
         stages=stages,
+        pools=tuple(
+            PoolShare(group.pool, recipe.execution.pools[group.pool].workers, tuple(use for use, _ in group.stages))
+            for group in job.groups
+            if group.pool is not None
+        ),
     )
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
     rows = {unit_id: info.rows for unit_id, info in infos.items()}

@@ -1,8 +1,11 @@
 import io
+from dataclasses import replace
 
-from pipeline.display import Display
+import pytest
+
+from pipeline.display import Display, pool_line
 from pipeline.progress import LegSum, clock_text
-from pipeline.run import LegEnd, LegStart, UnitDone
+from pipeline.run import LegEnd, LegStart, PoolShare, UnitDone
 from pipeline.worker import StageTally, UnitTally
 
 START = LegStart(
@@ -48,6 +51,23 @@ def test_a_unit_that_failed_counts_as_nothing_done():
     leg = LegSum(START)
     leg.add(done("a", error="stage caption: boom"))
     assert (leg.clips_done, leg.failed_units) == (10, 1)
+
+
+def test_a_pool_is_told_by_its_busy_time_once_it_is_warm():
+    now = [0.0]
+    leg = LegSum(replace(START, pools=(PoolShare("models", 1, ("caption", "score")),)), clock=lambda: now[0])
+    now[0] = 60.0  # Ray starts, models are loaded, the first unit is done
+    leg.add(done("a"))
+    assert leg.pool_uses() == []
+    for unit in "bc":
+        now[0] += 4.0  # of which 3 s in the stages
+        leg.add(done(unit))
+    (use,) = leg.pool_uses()
+    assert use.busy == 0.75
+    assert use.clips_per_busy_s == pytest.approx(20 / 6)
+    assert pool_line(use) == (
+        "  pool models: 1 worker busy 75 % of the time after the first unit; caption+score alone 3.3 clips/s a worker"
+    )
 
 
 def test_clock_text():
