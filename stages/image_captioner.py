@@ -49,11 +49,14 @@ class ImageCaptioner:
         return f"{self.model_id}@{self.weights_sha256[:12]}"
 
     def prepare(self, images: Sequence[Image]) -> torch.Tensor:
-        """RGB pictures of any size -> (B, 3, H, W) float32, on the CPU."""
+        """RGB pictures of any size -> (B, 3, H, W) uint8 of the model's size, on the CPU.
+
+        What is left to do is done where the model is: a quarter of the processor's time and of the bytes to move.
+        """
         import torch
 
-        pixels = self._processor(images=list(images), return_tensors="np")["pixel_values"]
-        return torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+        small = self._processor(images=list(images), return_tensors="np", do_rescale=False, do_normalize=False)
+        return torch.from_numpy(np.ascontiguousarray(small["pixel_values"], dtype=np.uint8))
 
     def say(self, pixels_BCHW: torch.Tensor, *, beams: int = 3, max_tokens: int = 20) -> list[str]:
         """A caption for each picture of `prepare`; empty where the model says nothing."""
@@ -61,13 +64,28 @@ class ImageCaptioner:
 
         with torch.inference_mode():
             ids = self._model.generate(
-                pixel_values=pixels_BCHW.to(self.device, self._model.dtype, non_blocking=True),
+                pixel_values=self._normalised(pixels_BCHW.to(self.device)).to(self._model.dtype),
                 num_beams=beams,
                 max_new_tokens=max_tokens,
                 do_sample=False,
             )
         texts = self._tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [" ".join(text.split())[:MAX_CHARACTERS] for text in texts]
+
+    def _normalised(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """What the image processor would have made of them, to float32's rounding."""
+        import torch
+
+        pixels = pixels_BCHW.float()
+        if self._processor.do_rescale:
+            pixels = pixels * self._processor.rescale_factor
+        if self._processor.do_normalize:
+            mean, std = (
+                torch.tensor(values, device=pixels.device)[:, None, None]
+                for values in (self._processor.image_mean, self._processor.image_std)
+            )
+            pixels = (pixels - mean) / std
+        return pixels
 
     def caption(self, images: Sequence[Image], *, beams: int = 3, max_tokens: int = 20) -> list[str]:
         """`prepare` and `say`."""

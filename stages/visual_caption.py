@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pyarrow as pa
 from annotated_types import Ge, Le, MinLen
@@ -25,9 +27,11 @@ from stages.image_captioner import BLIP, Precision
 
 if TYPE_CHECKING:
     import torch
-    from PIL.Image import Image
 
     from stages.image_captioner import ImageCaptioner
+
+#: Threads that open and shrink pictures beside a GPU: 4 ms a picture each.
+HANDS = 4
 
 
 @dataclass(kw_only=True)
@@ -64,25 +68,29 @@ class VisualCaption:
 
     def _captions(self, jpegs: list[bytes]) -> dict[bytes, str]:
         """What each picture shows; nothing of those that cannot be opened."""
-        images = {jpeg: image for jpeg in jpegs if (image := _opened(jpeg)) is not None}
-        keys = list(images)
-        batches = [[images[key] for key in keys[at : at + self.batch]] for at in range(0, len(keys), self.batch)]
-        said: list[str] = []
-        for pixels in self._prepared(batches):
-            said += self._captioner.say(pixels, beams=self.beams, max_tokens=self.max_tokens)
-        return dict(zip(keys, said, strict=True))
+        said: dict[bytes, str] = {}
+        for keys, pixels in self._batches(jpegs):
+            texts = self._captioner.say(pixels, beams=self.beams, max_tokens=self.max_tokens)
+            said.update(zip(keys, texts, strict=True))
+        return said
 
-    def _prepared(self, batches: list[list[Image]]) -> Iterator[torch.Tensor]:
-        """Batches as the model wants them. Beside a GPU the next one is prepared while the model works on this one."""
-        if not self._ahead:
-            yield from map(self._captioner.prepare, batches)
-            return
-        with ThreadPoolExecutor(1) as preparer:
-            following: list[Any] = [preparer.submit(self._captioner.prepare, batch) for batch in batches[:1]]
-            for at in range(len(batches)):
-                pixels = following.pop().result()
-                following += [preparer.submit(self._captioner.prepare, batch) for batch in batches[at + 1 : at + 2]]
-                yield pixels
+    def _batches(self, jpegs: list[bytes]) -> Iterator[tuple[list[bytes], torch.Tensor]]:
+        """Pictures as the model wants them. Beside a GPU, later ones are prepared while it works on these."""
+        import torch
+
+        with ThreadPoolExecutor(HANDS) if self._ahead else nullcontext() as pool:
+            prepared = pool.map(self._prepare, jpegs) if pool else map(self._prepare, jpegs)
+            good = ((jpeg, pixels) for jpeg, pixels in zip(jpegs, prepared, strict=True) if pixels is not None)
+            while batch := list(islice(good, self.batch)):
+                yield [jpeg for jpeg, _ in batch], torch.cat([pixels for _, pixels in batch])
+
+    def _prepare(self, jpeg: bytes) -> torch.Tensor | None:
+        from stages.images import ImageError, open_image
+
+        try:
+            return self._captioner.prepare([open_image(jpeg)])
+        except ImageError:
+            return None
 
     def close(self) -> None:
         """Weights stay with the process."""
@@ -95,12 +103,3 @@ def _shared(
     from stages.image_captioner import load_image_captioner
 
     return load_image_captioner(model, device, threads, precision=precision, weights_sha256=weights_sha256)
-
-
-def _opened(jpeg: bytes) -> Image | None:
-    from stages.images import ImageError, open_image
-
-    try:
-        return open_image(jpeg)
-    except ImageError:
-        return None

@@ -44,12 +44,16 @@ def test_captions_are_those_of_transformers_own_way(folder, captioner):
     assert captioner.caption([]) == []
 
 
-def test_pictures_are_prepared_as_blip_wants_them(captioner):
+def test_pictures_are_prepared_as_blip_wants_them(folder, captioner):
+    from transformers import BlipProcessor
+
     pixels = captioner.prepare(pictures())
     assert pixels.shape == (7, 3, SIDE_PX, SIDE_PX)
-    assert pixels.dtype == torch.float32
+    assert pixels.dtype == torch.uint8
+    theirs = BlipProcessor.from_pretrained(folder)(images=pictures(), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(captioner._normalised(pixels), theirs, rtol=0, atol=2e-6)
     white = (1 - np.array([0.48145466, 0.4578275, 0.40821073])) / np.array([0.26862954, 0.26130258, 0.27577711])
-    np.testing.assert_allclose(pixels[3].mean(dim=(1, 2)).numpy(), white, rtol=1e-4)
+    np.testing.assert_allclose(theirs[3].mean(dim=(1, 2)).numpy(), white, rtol=1e-4)
 
 
 def test_the_name_tells_weights_apart(folder, captioner, tmp_path):
@@ -118,7 +122,7 @@ def test_a_checkpoint_of_another_size_is_refused(folder, tmp_path):
     gone = next(name for name in state if "vision_model.encoder.layers.1" in name)
     del state[gone]
     save_file(state, lacking / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ImageCaptionerError, match="layers.1"):
+    with pytest.raises(ImageCaptionerError, match=r"layers\.1"):
         load_image_captioner(str(lacking))
 
 

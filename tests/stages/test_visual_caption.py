@@ -99,7 +99,7 @@ def test_batches_change_nothing_and_a_thumbnail_is_looked_at_once(folder):
         small.run(table)
     finally:
         small._captioner.prepare = prepare
-    assert looked_at == [1, 1, 1]
+    assert looked_at == [1, 1, 1]  # pictures, one at a time
 
 
 def test_a_captioner_that_is_not_there_says_what_to_do(tmp_path):
