@@ -114,7 +114,7 @@ def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitD
         audio_ms=sum(info.audio_ms for info in infos.values()),
         stages=stages,
         pools=tuple(
-            PoolShare(group.pool, recipe.execution.pools[group.pool].workers, tuple(use for use, _ in group.stages))
+            PoolShare(group.pool, recipe.pool(group.pool).workers, tuple(use for use, _ in group.stages))
             for group in job.groups
             if group.pool is not None
         ),
