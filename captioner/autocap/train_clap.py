@@ -80,8 +80,11 @@ class ClapTokens:
         return out
 
     def _carried(self, clip: Clip) -> np.ndarray | None:
-        fits = clip.clap_embedding is not None and clip.clap_embedding.size == self._width
-        return clip.clap_embedding if fits and self.model in (None, clip.clap_model) else None
+        """The shard's vector, if it is this scorer's; a whole clip's for its window only where nobody can hear."""
+        if clip.clap_embedding is None or clip.clap_embedding.size != self._width:
+            return None
+        heard_better = self._scorer is not None and (clip.sha is None or self.model != clip.clap_model)
+        return None if heard_better else clip.clap_embedding
 
     def _heard(self, clips: Sequence[Clip]) -> np.ndarray:
         if self._scorer is None:

@@ -30,6 +30,7 @@ from captioner.autocap.frontend import MIN_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPL
 from captioner.autocap.train_recipe import TrainError, TrainRecipe
 from captioner.autocap.train_shards import Sample, Shards, one_pass, stream
 from captioner.load import Metadata
+from scorer.windows import SLACK
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Clip:
     metadata: Metadata
     sha: str | None  # of the encoded sound, if the wave is all of it: what a CLAP embedding is kept under
     clap_model: str = ""
-    clap_embedding: np.ndarray | None = None  # as the shard carries it
+    clap_embedding: np.ndarray | None = None  # of the whole sound, as the shard carries it
 
 
 @dataclass
@@ -78,17 +79,15 @@ def clip_of(sample: Sample, recipe: TrainRecipe, rng: np.random.Generator | None
         raise Unusable("no_caption")
     sound, wave = _sound(sample)
     sha: str | None = hashlib.sha1(sound, usedforsecurity=False).hexdigest()
-    if wave.size > WINDOW_SAMPLES:
+    if wave.size > WINDOW_SAMPLES * SLACK:
         first = 0 if rng is None else int(rng.integers(wave.size - WINDOW_SAMPLES + 1))
-        wave, sha = wave[first : first + WINDOW_SAMPLES], None
+        wave, sha = wave[first:], None
+    wave = wave[:WINDOW_SAMPLES]
     metadata = chosen_keys(_metadata(record), recipe.text.keys)
     if rng is not None:
         captions = (captions[int(rng.integers(len(captions)))],)
         metadata = drop_keys(metadata, recipe.text.drop_key, rng)
-    clip = Clip(str(sample["__key__"]), wave, captions, metadata, sha)
-    if sha is not None:
-        clip.clap_model, clip.clap_embedding = _embedding(record)
-    return clip
+    return Clip(str(sample["__key__"]), wave, captions, metadata, sha, *_embedding(record))
 
 
 def captions_of(sample: Sample) -> tuple[str, ...]:

@@ -27,11 +27,12 @@ def test_vectors_come_from_the_shard_the_cache_or_the_scorer(scorer, tmp_path):
     width = scorer.embedding_dim
     carried = np.eye(width, dtype=np.float32)[0]
     of_this, of_another = clip(300.0, "a", model_name(scorer), carried), clip(300.0, "b", "other@1", carried)
+    window = clip(900.0, None, model_name(scorer), carried)
     tokens = ClapTokens(scorer, width, RATE_HZ, tmp_path)
-    vectors = tokens([of_this, of_another, clip(900.0)])
+    vectors = tokens([of_this, of_another, window])
     assert (vectors[0] == carried).all()
     assert (vectors[1] == heard(scorer, of_another)).all()
-    assert (vectors[2] == heard(scorer, clip(900.0))).all()
+    assert (vectors[2] == heard(scorer, window)).all()
     # Only what has a hash is kept, and a new process finds it: another wave under the hash shows it was not heard anew.
     again = ClapTokens(scorer, width, RATE_HZ, tmp_path)([clip(5000.0, "b"), clip(5000.0, "c")])
     assert (again[0] == vectors[1]).all()
@@ -42,6 +43,7 @@ def test_without_a_scorer_the_shard_must_carry_them():
     carried = np.array([0.6, 0.8], dtype=np.float32)
     tokens = ClapTokens(None, 2, RATE_HZ, None)
     assert (tokens([clip(300.0, "a", "any@0", carried)])[0] == carried).all()
+    assert (tokens([clip(300.0, None, "any@0", carried)])[0] == carried).all()  # a window of a long clip
     with pytest.raises(TrainError, match="clap_audio_embedding"):
         tokens([clip(300.0, "a")])
 

@@ -96,6 +96,13 @@ def test_a_long_clip_is_heard_at_a_random_window_in_training(tmp_path, recipe):
     assert drawn[0].sha is None  # not all of it was heard: its embedding is nobody else's
 
 
+def test_a_sample_too_many_makes_no_long_clip(tmp_path, recipe):
+    raw = next(one_pass(shards_of(tmp_path, sample("a", "hm", tone(200.0, 10.05)))))
+    clip = clip_of(raw, recipe(), np.random.default_rng(0))
+    assert clip.wave.size == 10 * RATE_HZ
+    assert clip.sha is not None
+
+
 def test_one_of_several_captions_is_learned_and_all_are_measured(tmp_path, recipe):
     raw = next(one_pass(shards_of(tmp_path, sample("a", ["one", "two", "three"], tone(200.0)))))
     assert clip_of(raw, recipe(), None).captions == ("one", "two", "three")
