@@ -45,12 +45,14 @@ def _clipped_cosine(corpus: Corpus, n: int) -> np.ndarray:
     said, referred = corpus.split(n)
     kinds = max(said.kinds, 1)
     clip_of_entry = corpus.clip_of_reference[referred.caption]
-    clips_with = np.bincount(np.unique(clip_of_entry * kinds + referred.gram) % kinds, minlength=kinds)
+    wanted = clip_of_entry * kinds + referred.gram
+    of_clip = np.sort(wanted)  # an n-gram of several references of a clip is one document's
+    clips_with = np.bincount(of_clip[np.diff(of_clip, prepend=-1) > 0] % kinds, minlength=kinds)
     idf = np.log(corpus.clips) - np.log(np.maximum(clips_with, 1))
     w_said, w_referred = said.times * idf[said.gram], referred.times * idf[referred.gram]
 
     # The candidate's weight of each of the references' n-grams; its entries are sorted by (clip, n-gram).
-    keys, wanted = said.caption * kinds + said.gram, clip_of_entry * kinds + referred.gram
+    keys = said.caption * kinds + said.gram
     at = np.searchsorted(keys, wanted)
     found = np.zeros(wanted.size, dtype=bool)
     found[at < keys.size] = keys[at[at < keys.size]] == wanted[at < keys.size]

@@ -48,7 +48,7 @@ def tokenize(caption: str) -> list[str]:
 
 
 def _split(token: str) -> tuple[str, ...]:
-    if (found := _CONTRACTION.fullmatch(token)) is not None:
+    if "'" in token and (found := _CONTRACTION.fullmatch(token)) is not None:
         return found.group(1), found.group(2)
     if token == '"':
         return ()
