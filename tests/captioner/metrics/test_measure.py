@@ -76,3 +76,13 @@ def test_java_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) -
     found = measure({1: ["a dog"]}, [["a dog"]])  # where it may be left out, it is, and said so
     assert found.tokenizer == "own"
     assert "install a Java runtime" in found.left_out["METEOR"]
+
+
+def test_spider_is_the_mean_of_cider_d_and_spice() -> None:
+    candidates, references = captions_like_speech(20, 2, seed=2)
+    texts = [" ".join(tokens) for tokens in candidates]
+    told = [[" ".join(tokens) for tokens in some] for some in references]
+    spice = {1: np.linspace(0, 0.4, 20)}
+    found = measure({1: texts}, told, java=False, clip_scores={"SPICE": spice}).of[1]
+    assert found["SPIDEr"].value == pytest.approx((cider_d(candidates, references).mean() + 0.2) / 2)
+    assert list(found)[-3:] == ["SPICE", "SPIDEr", "vocabulary"]
