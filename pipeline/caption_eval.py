@@ -161,7 +161,7 @@ def open_models(
         return load_captioner(model, device, threads, ears, options), ears
     except CaptionerError:
         raise
-    except (ValueError, OSError, RuntimeError, AssertionError) as error:
+    except (TypeError, ValueError, OSError, RuntimeError, AssertionError, ImportError) as error:
         raise CaptionerError(f"the captioner {model!r} cannot be loaded on {device}: {error}") from error
 
 
