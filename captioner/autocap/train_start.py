@@ -98,7 +98,7 @@ def _small(sizes: SmallSizes, clap_dim: int | None, captions: Iterable[str]) -> 
     config = BartConfig(
         vocab_size=len(tokenizer), d_model=width, max_position_embeddings=1024,
         encoder_layers=sizes.layers, decoder_layers=sizes.layers, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width,
-        encoder_attention_heads=width // 64, decoder_attention_heads=width // 64,
+        encoder_attention_heads=width // 64, decoder_attention_heads=width // 64, init_std=width**-0.5,
     )  # fmt: skip
     heads = tuple(max(1, sizes.tower_width * 2**at // 8) for at in range(4))
     shape = AutoCapShape(
@@ -107,17 +107,18 @@ def _small(sizes: SmallSizes, clap_dim: int | None, captions: Iterable[str]) -> 
         query_inner=4 * sizes.query_width, special_tokens=2 * len(TAGS), positions=1026, clap_dim=clap_dim,
     )  # fmt: skip
     net = AutoCapNet(shape, config)
-    draw(net)
+    # BERT's 0.02 is for widths of 768: at a fraction of it next to nothing of the sound would come through.
+    draw(net, sizes.query_width**-0.5)
     return net.eval(), tokenizer
 
 
 @torch.no_grad()
-def draw(net: AutoCapNet) -> None:
+def draw(net: AutoCapNet, std: float = _STD) -> None:
     """What joins the tower and BART, which are there or are drawn by their own classes."""
     nn.init.normal_(net.audio_query_tokens, std=_STD)
     for module in net.audio_Qformer.modules():
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=_STD)
+            nn.init.normal_(module.weight, std=std)
             nn.init.zeros_(module.bias)
     positions = net.decoder.model.encoder.embed_positions.weight
     net.audio_position_embedding.weight[: len(positions)] = positions[: len(net.audio_position_embedding.weight)]
