@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli_caption import add_caption
 from pipeline.cli_parts import recipe_options, speak_plainly
 from pipeline.verbs_autocap import add_autocap
 
@@ -192,6 +193,7 @@ def report(run: str, out: str, **options: Any) -> None:
     sys.exit(report_verb(run, out, **options))
 
 
+add_caption(main)
 add_autocap(main)
 
 

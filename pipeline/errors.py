@@ -14,6 +14,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.shardplan import ExportError
     from corpus.store import StoreError
     from corpus.view_query import ViewError
+    from pipeline.caption_page import PageError
     from pipeline.config import RecipeError
     from pipeline.media_files import FilesError
     from pipeline.plan import PlanError
@@ -37,6 +38,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         StoreError,
         ModelError,
         FilesError,
+        PageError,
         SearchError,
         ReportError,
         TrainError,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli_caption import captioner_options
 from pipeline.cli_parts import recipe_options, speak_plainly
 
 
@@ -15,10 +16,11 @@ def add_autocap(main: click.Group) -> None:
 
     @main.group()
     def autocap() -> None:
-        """AutoCap, the captioner: train it, evaluate it."""
+        """AutoCap, the captioner: train it, evaluate it, try it on a page."""
 
     add_train(autocap)
     add_evaluate(autocap)
+    add_demo(autocap)
 
 
 def add_train(group: click.Group) -> None:
@@ -65,3 +67,20 @@ def add_evaluate(group: click.Group) -> None:
         from pipeline.caption_eval import evaluate_verb
 
         sys.exit(evaluate_verb(data, **options))
+
+
+def add_demo(group: click.Group) -> None:
+    @group.command()
+    @click.option("--port", type=click.IntRange(0, 65535), default=7861, show_default=True, help="0: any that is free.")
+    @click.option("--host", default="127.0.0.1", show_default=True, help="Another lets others in: there is no login.")
+    @click.option("--beam", type=click.IntRange(1, 8), default=2, show_default=True, help="Where the slider stands.")
+    @captioner_options
+    @speak_plainly
+    def demo(port: int, host: str, **options: Any) -> None:
+        """A page for the browser: a sound, its title and what is seen in; its caption and CLAP score out.
+
+        Needs Gradio: pip install "autorecap[demo]". It asks nobody else for anything. Stop it with Ctrl-C.
+        """
+        from pipeline.verbs_caption import demo_verb
+
+        sys.exit(demo_verb(host, port, **options))

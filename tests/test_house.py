@@ -30,7 +30,7 @@ def test_help_loads_nothing_heavy():
     assert time.monotonic() - started < 10  # half a second on an idle machine; tests never time for real
 
 
-@pytest.mark.parametrize("verb", ["plan", "run", "status", "select", "export", "verify", "score", "search", "report"])
+@pytest.mark.parametrize("verb", "plan run status select export verify score search report caption".split())
 def test_every_verb_teaches(verb):
     out = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", verb, "--help"],

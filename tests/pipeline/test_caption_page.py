@@ -1,0 +1,168 @@
+"""autorecap autocap demo, as somebody sees it in a browser: a real one, without a head."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import soundfile
+
+from audio.decode import AudioSource
+from captioner import Metadata, load_captioner
+from scorer import load_scorer
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+RATE = 44_100
+
+#: The demo in a process of its own that writes down whatever it would ask of others, and lets none of it out.
+SERVER = """
+import sys
+def hook(event, args):
+    if event == "socket.getaddrinfo" and args[0] not in (None, "", "127.0.0.1", "localhost", b"127.0.0.1"):
+        tell(f"ASKED {args[0]!r}")
+    if event == "socket.connect" and isinstance(args[1], tuple) and args[1][0] not in ("127.0.0.1", "::1"):
+        tell(f"ASKED {args[1]!r}")
+def tell(line):
+    print(line, flush=True)
+    raise OSError("the demo asks nobody")
+sys.addaudithook(hook)
+from pipeline.cli import main
+main(["autocap", "demo", "--port", "0"])
+"""
+
+
+@pytest.fixture(scope="module")
+def gradio():
+    return pytest.importorskip("gradio", reason="gradio is not installed: the extra `demo`")
+
+
+@pytest.fixture(scope="module")
+def server(gradio):
+    words = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("http"):
+                break
+        else:
+            pytest.fail("the demo did not start:\n" + "".join(said))
+        address = said[-1].split()[0]
+        yield address
+        process.terminate()
+        said += process.stdout.readlines()
+    assert not [line for line in said if line.startswith("ASKED")], said
+
+
+def get(address, **headers):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(urllib.request.Request(address, headers=headers), timeout=30)
+
+
+def test_the_page_stands_on_this_machine_only_and_forbids_the_browser_to_ask_others(server):
+    assert urlsplit(server).hostname == "127.0.0.1"
+    answer = get(server)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(server, Host="somewhere.example")
+    assert refused.value.code == 400
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """44.1 kHz stereo, longer than a window, the channels unlike each other."""
+    rng = np.random.default_rng(5)
+    at = np.arange(13 * RATE) / RATE
+    left = 0.3 * np.sin(2 * np.pi * 880 * at) * (np.sin(2 * np.pi * 3 * at) > 0)
+    wave = np.stack([left, 0.1 * rng.standard_normal(at.size)], axis=1)
+    path = tmp_path_factory.mktemp("page") / "beeps.wav"
+    soundfile.write(path, wave, RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+def test_a_sound_is_uploaded_captioned_and_scored_at_its_own_rate(server, recording, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra `dev`")
+    asked, faults = [], []
+    (tmp_path / "noise.bin.wav").write_bytes(b"no sound " * 500)
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(server)
+        page.locator("#sound input[type=file]").set_input_files(str(recording))
+        page.locator("#sound audio, #sound #waveform, #sound [data-testid=waveform-beeps]").first.wait_for(
+            state="attached"
+        )
+        page.locator("#title textarea, #title input").fill("The alarm <b>clock</b>")
+        page.locator("#video-caption textarea, #video-caption input").fill("a clock on a table")
+        page.locator("#beams input[type=number]").fill("3")
+        page.locator("#beams input[type=number]").press("Tab")
+        page.locator("#run").click()
+        shown = page.locator("#caption textarea, #caption input")
+        page.wait_for_function("e => e.value.length > 0", arg=shown.element_handle())
+        caption, score = shown.input_value(), page.locator("#score textarea, #score input").input_value()
+        note = page.locator("#note textarea, #note input").input_value()
+        fonts = page.evaluate("getComputedStyle(document.body).fontFamily")
+        browser.close()
+
+    with AudioSource(recording) as source:
+        wave = source.segment(0, 10_000, 16_000)
+    scorer = load_scorer()
+    told = Metadata(title="The alarm <b>clock</b>", video_caption="a clock on a table")
+    (said,) = load_captioner(scorer=scorer).caption([wave], metadata=[told], beams=3)
+    assert caption == said.text
+    fits = float(scorer.embed_text([said.text])[0] @ scorer.embed_audio([wave])[0])
+    assert float(score) == pytest.approx(fits, abs=6e-4)
+    assert note == "0:00.0 to 0:10.0"
+    assert faults == []
+    hosts = {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))}
+    assert hosts == {"127.0.0.1"}
+    assert not re.search("google|inter", fonts.lower())
+
+
+def test_what_cannot_be_heard_is_told_on_the_page(tmp_path):
+    from pipeline.caption_page import tell
+    from pipeline.teller import open_teller
+
+    (tmp_path / "bad\x1b[2J.wav").write_bytes(b"no sound " * 500)
+    caption, score, note = tell(open_teller(), str(tmp_path / "bad\x1b[2J.wav"), "", "", "", 2)
+    assert (caption, score) == ("", "")
+    assert note.startswith("undecodable: ")
+    assert tell(open_teller(), None, "", "", "", 2)[2].startswith("give a sound")
+
+
+def test_without_gradio_it_says_what_to_install(tmp_path):
+    (tmp_path / "gradio.py").write_text("raise ImportError('No module named gradio')")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "autocap", "demo", "--port", "0"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert 'pip install "autorecap[demo]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(gradio):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        words = ["-m", "pipeline.cli", "autocap", "demo", "--port", str(taken.getsockname()[1])]
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "already in use" in done.stderr
