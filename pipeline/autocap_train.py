@@ -49,7 +49,8 @@ def autocap_train_verb(config: str, overrides: Sequence[str], out: str, *, resum
         say(f"{stopped}; the last checkpoint is in {folder / 'checkpoints'}, go on with --resume")
         return stopped.exit_code
     say(f"{steps} steps done; the model is in {folder / 'model'}")
-    say(f"hear it:  autorecap caption FILE --model {folder / 'model'}")
+    clap = f" --clap {recipe.clap.model}" if recipe.clap.model else ""
+    say(f"hear it:  autorecap caption FILE --model {folder / 'model'}{clap}")
     if recipe.keep.tensorboard:
         say(f"curves:   tensorboard --logdir {folder / 'tensorboard'}   (pip install tensorboard)")
     return 0
