@@ -8,18 +8,24 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
 
-from captioner import Metadata
+from audio.decode import AudioSource
+from captioner import Metadata, load_captioner
 from pipeline import caption_files
 from pipeline.caption_files import WINDOW_MS, tell_files
 from pipeline.cli import main
 from pipeline.teller import open_teller
+from scorer import load_scorer
+from scorer.load import ClapOptions
+from tests.small_autocap import options, save_small_autocap
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
 
 
@@ -229,3 +235,44 @@ def test_captions_and_names_steer_no_terminal(folder, capsys, teller):
     out = capsys.readouterr().out
     assert "dogs bark 1m" in out
     assert not any(sign in out for sign in "\x1b\u202e\x9b\r")
+
+
+def test_a_published_autocap_is_run_as_its_options_say(folder, tmp_path):
+    small = save_small_autocap(tmp_path / "autocap")
+    words = ["--model", small.checkpoint, "--clap", small.clap, "--clap-tokenizer", small.clap_tokenizer]
+    words += ["--bart", small.bart, "--beam", 3, "--title", "My dog at the lake", "--format", "jsonl"]
+    file = folder / "deep" / "b.wav"
+    captioner = load_captioner(str(small.checkpoint), options=options(small, tag_spacing="kept"))
+    with AudioSource(file) as source:
+        wave, at_48_khz = source.segment(0, 10_000, 32_000), source.segment(0, 10_000, 48_000)
+    scorer = load_scorer(str(small.clap), options=ClapOptions(tokenizer=str(small.clap_tokenizer)))
+    vector = scorer.embed_audio([at_48_khz])
+    told = [Metadata(title="My dog at the lake")]
+    (said,) = captioner.caption([wave], metadata=told, clap_embeddings=vector, beams=3)
+    (row,) = rows_of(caption(file, *words, "--tag-spacing", "kept", "--score"))
+    assert (row["caption"], row["logprob"]) == (said.text, said.logprob)
+    assert row["score"] == pytest.approx(float(scorer.embed_text([said.text])[0] @ vector[0]), abs=1e-5)
+    (row,) = rows_of(caption(file, *words, "--tag-spacing", "kept"))
+    assert "score" not in row
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes(small.checkpoint.read_bytes()[:5000])
+    done = caption(file, "--model", cut, *words[2:])
+    assert done.exit_code == 2
+    assert "cannot be loaded" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_the_two_lines_of_the_documents_caption_a_wave(folder):
+    """Every such block of README and docs/captioning.md, run with the wave of a cricket."""
+    with AudioSource(ROOT / "examples" / "demo" / "folder" / "crickets.mp3") as source:
+        wave = source.segment(0, 10_000, 16_000)
+    pages = [(ROOT / name).read_text() for name in ("docs/captioning.md", "README.md")]
+    blocks = [block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.S)]
+    blocks = [block for block in blocks if "load_captioner" in block]
+    assert blocks
+    for block in blocks:
+        *statements, call = block.strip().splitlines()
+        names = {"wave": wave}
+        exec("\n".join(statements), names)
+        (said,) = eval(call, names)
+        assert "cricket" in said.text
