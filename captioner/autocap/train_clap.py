@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class ClapCache:
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(file, timeout=60, isolation_level=None)
+        self._db = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
         self._db.execute("pragma synchronous = off")  # a lost embedding is heard again
         self._db.execute("create table if not exists heard (sha text primary key, vector blob) without rowid")
 
@@ -58,12 +59,17 @@ class ClapTokens:
         self._scorer, self._width, self._rate_hz = scorer, width, sample_rate_hz
         self.model = None if scorer is None else model_name(scorer)
         self._cache: ClapCache | None = None
+        self._one_at_a_time = threading.Lock()
         if scorer is not None and cache_dir is not None:
             safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in model_name(scorer))
             self._cache = ClapCache(cache_dir / f"{safe}.{os.uname().nodename}.sqlite")
 
     def __call__(self, clips: Sequence[Clip]) -> np.ndarray:
-        """(B, width) float32 of unit length."""
+        """(B, width) float32 of unit length. One thread at a time: validation and the next step's may ask together."""
+        with self._one_at_a_time:
+            return self._vectors(clips)
+
+    def _vectors(self, clips: Sequence[Clip]) -> np.ndarray:
         out = np.zeros((len(clips), self._width), dtype=np.float32)
         cached = {} if self._cache is None else self._cache.get([clip.sha for clip in clips if clip.sha])
         unheard = []

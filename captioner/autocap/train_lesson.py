@@ -52,14 +52,14 @@ class Lesson(nn.Module):
 
     def prepare(self, clips: Sequence[Clip], clap: np.ndarray | None, device: torch.device) -> Prepared:
         """`clap`: (B, E) float32, or None for a net without CLAP. Waves are levelled and filled up with zeros."""
-        waves = np.zeros((len(clips), WINDOW_SAMPLES), dtype=np.float32)
-        for row, clip in zip(waves, clips, strict=True):
+        waves = torch.zeros(len(clips), WINDOW_SAMPLES, pin_memory=device.type == "cuda")
+        for row, clip in zip(waves.numpy(), clips, strict=True):
             row[: clip.wave.size] = level(clip.wave)
         text, vocabulary = self.recipe.text, self.net.words.num_embeddings
         metadata = [metadata_ids(clip.metadata, self.tokenizer, vocabulary, text.tag_spacing) for clip in clips]
         labels = self.labels([clip.captions[0] for clip in clips])
         return Prepared(
-            waves=torch.from_numpy(waves).to(device),
+            waves=waves.to(device, non_blocking=True),
             clap=None if clap is None else torch.from_numpy(clap).to(device),
             metadata=metadata,
             labels=labels.to(device),

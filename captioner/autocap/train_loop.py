@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,9 @@ OPTIMIZER_FILE, EMA_FILE, LOOP_FILE = "optimizer.safetensors", "ema.safetensors"
 #: A step whose gradient is not finite is left out; so many in a row are a fault.
 MAX_BAD_STEPS = 10
 
+#: The passes of a step: as they were read, and as they are learned from.
+Drawn = list[tuple[Batch, Prepared]]
+
 
 class Training:
     """One worker's part of a training. `clap`: None for a net without CLAP token."""
@@ -63,23 +67,41 @@ class Training:
 
     def run(self, measurer: Measurer | None, should_stop: Callable[[], bool]) -> bool:
         """Train to the end, or until `should_stop`, which leaves a checkpoint; True if the end was reached."""
-        keep, joined = self.recipe.keep, self._joined()
+        joined = self._joined()
         told = self._log()
         loader = self._loader()
-        try:
-            while self.step < self.steps:
-                self._one_step(joined, loader, told)
-                last, stop = self.step == self.steps, self._anybody(should_stop())
-                due = self.step % self.recipe.validation.every_steps == 0 or last
-                if measurer is not None and due and not stop:
-                    self._measure(measurer, told)
-                if self.step % keep.every_steps == 0 or last or stop:
-                    self.save()
-                if stop and not last:
-                    return False
-        finally:
-            if told is not None:
-                told.close()
+        # The next step's clips are read, tokenised and moved while this one is computed.
+        with ThreadPoolExecutor(1) as ahead:
+            try:
+                return self._run(joined, told, measurer, should_stop, lambda: ahead.submit(self._draw, loader))
+            finally:
+                if told is not None:
+                    told.close()
+
+    def _run(
+        self,
+        joined: nn.Module,
+        told: TrainLog | None,
+        measurer: Measurer | None,
+        should_stop: Callable[[], bool],
+        draw: Callable[[], Future[Drawn]],
+    ) -> bool:
+        keep = self.recipe.keep
+        coming = draw() if self.step < self.steps else None
+        while coming is not None:
+            began = time.monotonic()
+            drawn = coming.result()
+            waited_s = time.monotonic() - began
+            coming = draw() if self.step + 1 < self.steps else None
+            self._one_step(joined, drawn, told, waited_s)
+            last, stop = self.step == self.steps, self._anybody(should_stop())
+            due = self.step % self.recipe.validation.every_steps == 0 or last
+            if measurer is not None and due and not stop:
+                self._measure(measurer, told)
+            if self.step % keep.every_steps == 0 or last or stop:
+                self.save()
+            if stop and not last:
+                return False
         return True
 
     def _joined(self) -> nn.Module:
@@ -101,15 +123,17 @@ class Training:
 
     # -- one step
 
-    def _one_step(self, joined: nn.Module, loader: Iterator[Batch], told: TrainLog | None) -> None:
+    def _draw(self, loader: Iterator[Batch]) -> Drawn:
+        """What a step learns from; nothing random but what the loader has drawn."""
+        drawn = [next(loader) for _ in range(self.recipe.optimizer.accumulate)]
+        return [(batch, self._prepared(batch)) for batch in drawn]
+
+    def _one_step(self, joined: nn.Module, drawn: Drawn, told: TrainLog | None, waited_s: float) -> None:
         o = self.recipe.optimizer
-        began = time.monotonic()
-        drawn = [next(loader) for _ in range(o.accumulate)]
-        waited_s = time.monotonic() - began
-        parts = [self._prepared(batch) for batch in drawn]
-        for batch in drawn:
+        parts = [part for _, part in drawn]
+        for batch, _ in drawn:
             self.place = self.place.after(batch)
-        clips = sum(len(batch.clips) for batch in drawn)
+        clips = sum(len(batch.clips) for batch, _ in drawn)
         all_tokens, all_clips = self.crew.summed(sum(part.tokens for part in parts), clips)
         pace = rate(o, self.step, self.steps, self.steps_per_epoch)
         set_rate(self.optimizer, pace)
@@ -233,9 +257,9 @@ class Training:
         }
 
 
-def _skipped(drawn: list[Batch]) -> dict[str, int]:
+def _skipped(drawn: Drawn) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for batch in drawn:
+    for batch, _ in drawn:
         for reason, count in batch.skipped.items():
             counts[reason] = counts.get(reason, 0) + count
     return counts

@@ -59,7 +59,7 @@ class Data(Section):
     shards: Places = Field(min_length=1)
     split: str = Field(default="train", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     loader_workers: int = Field(default=4, ge=0, le=256)
-    shuffle_clips: int = Field(default=2000, ge=1, le=1_000_000)
+    shuffle_clips: int = Field(default=300, ge=1, le=1_000_000)
 
 
 class Validation(Section):

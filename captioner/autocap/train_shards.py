@@ -1,7 +1,7 @@
 """The shards of a training as an endless stream of samples whose order follows from a seed.
 
     shards = find_shards(["runs/demo/shards"], "train")
-    for sample in stream(shards, seed=20, reader=0, readers=4, shuffle_clips=2000): ...
+    for sample in stream(shards, seed=20, reader=0, readers=4, shuffle_clips=300): ...
 
 A reader is one loader process of one worker. Every pass over the shards is in another order; with at least as many
 shards as readers each reads its own shards, otherwise all read all of them and keep every n-th clip. What a reader

@@ -1,4 +1,8 @@
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +87,24 @@ def test_a_fault_is_one_message_and_nothing_is_trained(tmp_path, config, overrid
     assert done.exit_code == 2, done.output
     assert told in done.output
     assert not (tmp_path / "out/checkpoints").exists()
+
+
+def test_a_signal_leaves_a_checkpoint_and_the_shell_s_exit_code(tmp_path, config):
+    out = tmp_path / "out"
+
+    def stop():
+        while not (out / "losses.jsonl").exists() or not (out / "losses.jsonl").stat().st_size:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    stopped = autorecap(config, "--out", out, "--set", "optimizer.epochs=50")
+    thread.join()
+    assert stopped.exit_code == 143, stopped.output
+    assert "--resume" in stopped.output
+    assert list((out / "checkpoints").iterdir())
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_workers_with_folders_of_their_own_get_whole_paths(tmp_path, monkeypatch):
