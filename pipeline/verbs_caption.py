@@ -74,6 +74,7 @@ def demo_verb(
 ) -> int:
     """Serves the page until it is stopped."""
     from pipeline.caption_page import LOCAL, listen, require_gradio, serve
+    from pipeline.stopping import Stopped, stoppable
     from pipeline.teller import open_teller
 
     require_gradio()
@@ -87,7 +88,11 @@ def demo_verb(
         say(f"{address}  (Ctrl-C ends it)")
         sys.stdout.flush()
 
-    serve(teller, host, listening, on_ready)
+    try:
+        with stoppable():
+            serve(teller, host, listening, on_ready)
+    except Stopped as stopped:
+        return stopped.exit_code
     return 0
 
 

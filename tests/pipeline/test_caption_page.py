@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -46,9 +47,11 @@ def gradio():
 
 
 @pytest.fixture(scope="module")
-def server(gradio):
+def server(gradio, tmp_path_factory):
+    uploads = tmp_path_factory.mktemp("uploads")
+    env = {**os.environ, "TMPDIR": str(uploads)}
     words = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
         said = []
         for line in process.stdout:
             said.append(line)
@@ -60,7 +63,9 @@ def server(gradio):
         yield address
         process.terminate()
         said += process.stdout.readlines()
+    assert process.returncode == 128 + signal.SIGTERM, said
     assert not [line for line in said if line.startswith("ASKED")], said
+    assert not list(uploads.rglob("*.wav"))
 
 
 def get(address, **headers):
