@@ -83,8 +83,10 @@ def train_here(recipe: TrainRecipe, out: Path) -> int:
 
 def train_with_ray(recipe: TrainRecipe, out: Path) -> int:
     """On `execution.workers` workers of Ray Train, each with its share of CPUs and GPUs; the steps of all of it."""
+    from captioner.autocap.train_shards import find_shards
     from pipeline.engine import ensure_ray, stop_ray
 
+    find_shards(recipe.data.shards, recipe.data.split)  # a wrong place is told now, not by workers in a minute
     e = recipe.execution
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     ensure_ray(e.ray_address, None if e.ray_address else max(2, math.ceil(e.workers * e.cpus_per_worker) + 1))

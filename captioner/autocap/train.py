@@ -55,16 +55,19 @@ class Trained:
 
 
 def begin(recipe: TrainRecipe, out: Path, *, resume: bool) -> None:
-    """Claim the folder for this recipe; TrainError when it holds another training, or one and `resume` is not asked."""
+    """Claim the folder for this recipe; TrainError when it holds another training, or one and `resume` is not asked.
+
+    A training that came to no checkpoint (a wrong path, most likely) holds no folder.
+    """
     record = out / RECIPE
-    if record.exists():
+    if record.exists() and any((out / CHECKPOINTS).glob("step-*")):
         lines = differences(json.loads(record.read_text()), recipe.decisive())
         if lines:
             told = "\n  ".join([f"{out} holds another training:", *lines, "use another folder for this one"])
             raise TrainError(told)
         if not resume:
             raise TrainError(f"{out} holds this training already; --resume goes on with it")
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()) and not record.exists():
         raise TrainError(f"{out} is not empty and holds no training; use another folder")
     Store(out).replace(RECIPE, (json.dumps(recipe.decisive(), indent=2) + "\n").encode())
 
@@ -90,9 +93,7 @@ def train(recipe: TrainRecipe, out: Path, should_stop: Callable[[], bool] = lamb
     if together.leads:
         log.info(
             "%d clips in %d shards; %d steps of %d clips on %d x %s",
-            shards.clips, len(shards.shards), training.steps,
-            recipe.optimizer.batch_clips * recipe.optimizer.accumulate * together.world, together.world,
-            together.device,
+            shards.clips, len(shards.shards), training.steps, training.step_clips, together.world, together.device,
         )  # fmt: skip
     finished = training.run(_measurer(recipe, together, clap), should_stop)
     if finished:

@@ -61,7 +61,8 @@ class Training:
         self.ema = Ema(self.net, decay) if decay is not None else None
         self.step, self.place = 0, start_of(recipe)
         o = recipe.optimizer
-        self.steps_per_epoch = max(1, shards.clips // (o.batch_clips * o.accumulate * crew.world))
+        self.step_clips = o.batch_clips * o.accumulate * crew.world
+        self.steps_per_epoch = max(1, shards.clips // self.step_clips)
         self.steps = max(1, round(o.epochs * self.steps_per_epoch))
         self._bad_steps = 0
 
@@ -216,15 +217,20 @@ class Training:
                 save_file(optimizer_state(self.optimizer, self.net), folder / OPTIMIZER_FILE)
                 if self.ema is not None:
                     save_file({n: v.cpu() for n, v in self.ema.values.items()}, folder / EMA_FILE)
-                loop = {"step": self.step, "recipe": self.recipe.decisive(), "places": places}
+                loop = {"step": self.step, "step_clips": self.step_clips, "places": places}
                 (folder / LOOP_FILE).write_text(json.dumps(loop, indent=2) + "\n")
 
             save(self.out / CHECKPOINTS, self.step, write, keep=self.recipe.keep.last)
         self.crew.wait()
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint, whose weights the net has already."""
+        """Go on from a checkpoint, whose weights the net has already; TrainError if steps had another size."""
         loop = json.loads((folder / LOOP_FILE).read_text())
+        if loop["step_clips"] != self.step_clips:
+            raise TrainError(
+                f"{folder}: its steps are of {loop['step_clips']} clips, now of {self.step_clips}; change "
+                "optimizer.batch_clips or accumulate so that with the workers there are as many"
+            )
         load_optimizer_state(self.optimizer, self.net, load_file(folder / OPTIMIZER_FILE))
         if self.ema is not None:
             self.ema.load(load_file(folder / EMA_FILE))

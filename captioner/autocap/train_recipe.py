@@ -6,7 +6,7 @@ is set, in configs/autocap_stage1.yaml and its neighbours.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -186,5 +186,12 @@ class TrainRecipe(Section):
         return self
 
     def decisive(self) -> dict[str, object]:
-        """What makes the weights what they are: a run that is gone on with must have the same."""
-        return self.model_dump(mode="json", exclude={"execution", "keep", "validation"})
+        """What makes the weights what they are: a run that is gone on with must have the same.
+
+        Workers, clips of a pass and passes of a step may change, as long as a step has as many clips (train_loop.py).
+        """
+        how: Any = {
+            "execution": True, "keep": True, "validation": True, "data": {"loader_workers"}, "clap": {"cache_dir"},
+            "optimizer": {"batch_clips", "accumulate"},
+        }  # fmt: skip
+        return self.model_dump(mode="json", exclude=how)

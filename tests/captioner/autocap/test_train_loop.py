@@ -88,6 +88,16 @@ def test_a_stop_leaves_a_checkpoint_to_go_on_from(tmp_path, recipe):
     assert [step for step, *_ in curve(tmp_path / "out")] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_training_goes_on_with_other_passes_but_not_with_other_steps(tmp_path, recipe):
+    asked = iter([False, True])
+    run(recipe(optimizer={"batch_clips": 4}), tmp_path / "out", lambda: next(asked))
+    with pytest.raises(TrainError, match=r"steps are of 4 clips, now of 6"):
+        run(recipe(optimizer={"batch_clips": 2, "accumulate": 3}), tmp_path / "out")
+    other = recipe(optimizer={"batch_clips": 2, "accumulate": 2}, data={"loader_workers": 2})
+    assert run(other, tmp_path / "out").finished
+    assert [step for step, *_ in curve(tmp_path / "out")] == [1, 2, 3]
+
+
 def test_passes_of_a_step_learn_as_one_batch(tmp_path, recipe):
     """With nothing drawn: four clips at once, or two and two, whatever their captions' lengths."""
     off = dict.fromkeys(
@@ -146,7 +156,9 @@ def spoil():
 
 def test_a_folder_holds_one_training(tmp_path, recipe):
     out = tmp_path / "out"
-    begin(recipe(), out, resume=False)
+    begin(recipe(optimizer={"peak_rate": 0.3}), out, resume=False)
+    begin(recipe(), out, resume=False)  # nothing was trained yet
+    (out / "checkpoints/step-00000002").mkdir(parents=True)
     with pytest.raises(TrainError, match="--resume"):
         begin(recipe(), out, resume=False)
     begin(recipe(keep={"every_steps": 99}, execution={"threads": 2}), out, resume=True)
