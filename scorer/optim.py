@@ -1,4 +1,4 @@
-"""The one optimiser loop that every training here uses: AdamW, warm-up and cosine, bf16, a line of log now and then.
+"""The optimiser loop of the small embedded models: AdamW, warm-up and cosine, bf16, a line of log now and then.
 
 Processes that joined (`join`) train one model together, each on batches of its own, its gradients averaged with the
 others': two processes of one thread outrun one of two threads wherever the cores are shared.
