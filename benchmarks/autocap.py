@@ -24,7 +24,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.scorer import Busy, build, seconds
-from captioner.autocap.beam import MAX_LENGTH, beam_search
+from captioner.autocap.beam import PUBLISHED, beam_search
 from captioner.autocap.captioner import AutoCap, read_tokenizer
 from captioner.autocap.decoder import Decoder
 from captioner.autocap.frontend import ClapResampler, level
@@ -97,7 +97,7 @@ class Bench:
     def generate(self, **inputs: Any) -> torch.Tensor:
         return torch.as_tensor(
             self.captioner.net.decoder.generate(
-                **inputs, num_beams=BEAMS, max_length=MAX_LENGTH, do_sample=False, early_stopping=True,
+                **inputs, num_beams=BEAMS, max_length=PUBLISHED.max_length, do_sample=False, early_stopping=True,
                 length_penalty=1.0, no_repeat_ngram_size=3, forced_bos_token_id=0, forced_eos_token_id=2,
                 decoder_start_token_id=2, pad_token_id=1, eos_token_id=2,
             )

@@ -1,8 +1,9 @@
 """Beam search as the published captions were made: transformers' search with bart-base's own settings.
 
 At most 30 ids with the leading 2 and the final one, no three ids twice, first id 0, an end forced at the last place,
-early stopping, length penalty 1. Finished captions are kept per clip as the best `beams` of all that ended; a clip is
-done when it has so many. All bookkeeping is on the device, for all clips at once.
+early stopping, length penalty 1 (`PUBLISHED`; a model of another upbringing has rules of its own). Finished captions
+are kept per clip as the best `beams` of all that ended; a clip is done when it has so many. All bookkeeping is on the
+device, for all clips at once.
 """
 
 from __future__ import annotations
@@ -14,11 +15,22 @@ import torch
 from captioner.autocap.decoder import Decoder, Memory
 from captioner.autocap.net import BOS, EOS, PAD
 
-START = 2
-MAX_LENGTH = 30
-NGRAM = 3
-#: Of a beam that has no likely word left; far below any sum of 30 log-probabilities that may win.
+#: No word of a beam that has none left can win.
 NEVER = float("-inf")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a model speaks. `first`: the ids that every caption begins with; `max_length` counts them and the end."""
+
+    first: tuple[int, ...]
+    pad: int
+    end: int
+    max_length: int
+    triples_once: bool
+
+
+PUBLISHED = Rules(first=(2, BOS), pad=PAD, end=EOS, max_length=30, triples_once=True)
 
 
 @dataclass
@@ -32,8 +44,8 @@ class Ended:
     count: torch.Tensor  # (B,) how many have ended in all
 
     @classmethod
-    def none(cls, clips: int, beams: int, length: int, device: torch.device) -> Ended:
-        whole = torch.full((clips, beams, length), PAD, device=device)
+    def none(cls, clips: int, beams: int, rules: Rules, device: torch.device) -> Ended:
+        whole = torch.full((clips, beams, rules.max_length), rules.pad, device=device)
         low = torch.full((clips, beams), NEVER, device=device)
         return cls(whole, low.clone(), low, torch.ones_like(low), torch.zeros(clips, dtype=torch.long, device=device))
 
@@ -59,26 +71,25 @@ def beam_search(
     states_BSD: torch.Tensor,
     mask_BS: torch.Tensor | None,
     beams: int,
-    *,
-    max_length: int = MAX_LENGTH,
+    rules: Rules = PUBLISHED,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids (B, max_length) from the leading 2 on, PAD behind the end; and their mean log-probability (B,).
+    """Ids (B, max_length), the first ones included, filled up behind the end; and their mean log-probability (B,).
 
-    The mean is over the ids behind the forced first one, the end included.
+    The mean is over the ids that were chosen, the end included.
     """
-    clips, device = len(states_BSD), states_BSD.device
-    memory, logits = decoder.begin(states_BSD, mask_BS, [START, BOS], max_length)
-    ids = torch.full((clips, beams, max_length), PAD, device=device)
-    ids[..., 0], ids[..., 1] = START, BOS
-    ended = Ended.none(clips, beams, max_length, device)
+    clips, device, given = len(states_BSD), states_BSD.device, len(rules.first)
+    memory, logits = decoder.begin(states_BSD, mask_BS, list(rules.first), rules.max_length)
+    ids = torch.full((clips, beams, rules.max_length), rules.pad, device=device)
+    ids[..., :given] = torch.tensor(rules.first, device=device)
+    ended = Ended.none(clips, beams, rules, device)
     # The first choice is among one row a clip: the other beams begin where it ends.
     sums = torch.zeros(clips, 1, device=device)
-    for length in range(2, max_length - 1):
+    for length in range(given, rules.max_length - 1):
         words = torch.log_softmax(logits.float(), dim=-1).view(clips, sums.shape[1], -1)
-        if length > 2:
-            no_ngram_twice(words, ids[..., :length])
-        sums, source, chosen = choose(ended, ids, sums, words, beams, length)
-        if length == 2:
+        if rules.triples_once:
+            no_ngram_twice(words, ids[:, : sums.shape[1], :length])
+        sums, source, chosen = choose(ended, ids, sums, words, beams, length, rules.end)
+        if length == given:
             decoder.spread(memory, beams)
         else:
             follow(decoder, memory, source, length)
@@ -86,25 +97,25 @@ def beam_search(
         ids[..., length] = chosen
         if rested(ended, length, device):
             break
-        if length < max_length - 2:
+        if length < rules.max_length - 2:
             logits = decoder.step(memory, chosen.flatten(), length)
     # The last place is an end by force, and costs nothing.
-    ids[..., max_length - 1] = EOS
-    ended.add(ids, sums, torch.ones_like(sums, dtype=torch.bool), max_length - 1)
-    best = ended.ids[:, 0]
-    return best, ended.sums[:, 0] / (ended.lengths[:, 0] - 1)
+    ids[..., -1] = rules.end
+    ended.add(ids, sums, torch.ones_like(sums, dtype=torch.bool), rules.max_length - 1)
+    # Lengths count all but the start; what was given beside it was not chosen.
+    return ended.ids[:, 0], ended.sums[:, 0] / (ended.lengths[:, 0] - (given - 1))
 
 
 def choose(
-    ended: Ended, ids: torch.Tensor, sums: torch.Tensor, words: torch.Tensor, beams: int, length: int
+    ended: Ended, ids: torch.Tensor, sums: torch.Tensor, words: torch.Tensor, beams: int, length: int, end: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The 2 x beams best continuations: ends among the best `beams` end, the best `beams` others go on."""
     vocabulary = words.shape[2]
     totals, at = (sums[..., None] + words).flatten(1).topk(2 * beams, dim=1)
     source, chosen = at // vocabulary, at % vocabulary
-    ends = chosen == EOS
+    ends = chosen == end
     closed = ids.gather(1, source[:, :beams, None].expand(-1, -1, ids.shape[2])).clone()
-    closed[..., length] = EOS
+    closed[..., length] = end
     ended.add(closed, totals[:, :beams], ends[:, :beams], length)
     on = ends.int().argsort(dim=1, stable=True)[:, :beams]
     return totals.gather(1, on), source.gather(1, on), chosen.gather(1, on)
@@ -125,7 +136,7 @@ def rested(ended: Ended, length: int, device: torch.device) -> bool:
 
 def no_ngram_twice(words: torch.Tensor, ids: torch.Tensor) -> None:
     """Takes every word out of (B, beams, V) that would end a triple of ids for the second time."""
-    if ids.shape[2] < NGRAM:
+    if ids.shape[2] <= 2:
         return
     again = (ids[..., :-2] == ids[..., -2:-1]) & (ids[..., 1:-1] == ids[..., -1:])
     words.scatter_add_(2, ids[..., 2:], torch.where(again, NEVER, 0.0))
