@@ -44,14 +44,15 @@ class CaptionerOptions:
     #: BART's tokenizer and configuration, a folder or a Hub name; the weights are the checkpoint's.
     bart: str = "facebook/bart-base"
     #: Blanks around the metadata's tags: transformers before 4.34 stripped them, later ones keep them. Other ids,
-    #: other captions. "stripped" is what the authors' captioning environment (transformers 4.30.2) does.
-    tag_spacing: Literal["stripped", "kept"] = "stripped"
+    #: other captions. None: as a model trained here was trained; "stripped" for the published one, which is what its
+    #: authors' captioning environment (transformers 4.30.2) does.
+    tag_spacing: Literal["stripped", "kept"] | None = None
     #: A clip over 10 s: its first window, every window's caption joined with "then", or the window whose caption
     #: the decoder finds likeliest. The reference hears one random window.
     long_clips: Literal["first", "join", "likeliest"] = "first"
     #: Each of the encoder's 32 vectors is repeated 32 times (1024, published) or taken once (32: faster; the paper's
-    #: Table G7 has CIDEr 82.7 and 81.9; only for weights trained so).
-    audio_tokens: Literal[1024, 32] = 1024
+    #: Table G7 has CIDEr 82.7 and 81.9; only for weights trained so). None: as it was trained.
+    audio_tokens: Literal[1024, 32] | None = None
     #: The CLAP token from the embedding that the score uses, too (one per clip: LAION's handling of the clip) | from
     #: the levelled, zero-filled window, as the reference makes it (a second pass of the CLAP tower).
     clap_token: Literal["shared", "reference"] = "shared"

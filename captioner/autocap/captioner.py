@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from captioner.autocap.checkpoint import build, find_file, read_weights
 from captioner.autocap.decoder import Decoder
 from captioner.autocap.frontend import CLAP_RATE_HZ, MIN_SAMPLES, SAMPLE_RATE_HZ, ClapResampler, front_end, parts_of
 from captioner.autocap.net import BOS, EOS, PAD, REPEATS, AutoCapNet
-from captioner.autocap.prompt import metadata_ids
+from captioner.autocap.prompt import PUBLISHED_SPACING, metadata_ids
 from captioner.load import Captioned, CaptionerError, CaptionerOptions, Metadata
 from scorer.clap_mel import LogMel
 from scorer.load import Scorer, load_scorer
@@ -71,11 +71,12 @@ class AutoCap:
         weights_sha256: str,
         device: str = "cpu",
         scorer: Scorer | None = None,
+        clap_name: str | None = None,
         options: CaptionerOptions | None = None,
     ) -> None:
         self.model_id, self.weights_sha256, self.device = model_id, weights_sha256, device
         self.options = options or CaptionerOptions()
-        self.clap_name: str | None = scorer_name(scorer) if scorer else None
+        self.clap_name = scorer_name(scorer) if scorer else clap_name
         self._scorer, self._tokenizer = scorer, tokenizer
         self._batch = self.options.batch or (CPU_BATCH if device == "cpu" else GPU_BATCH)
         self._log_mel = LogMel(front_end()).to(device)
@@ -142,8 +143,8 @@ class AutoCap:
         if given is None:
             if self._scorer is None:
                 raise CaptionerError(
-                    f"{self.model_id} takes a CLAP embedding of {width} numbers: name its CLAP (`clap`: LAION's .pt "
-                    "file), or give embeddings (stage `embed` in front)"
+                    f"{self.model_id} takes a CLAP embedding of {width} numbers ({self.clap_name or 'its own CLAP'}): "
+                    "name that CLAP (`clap`: LAION's .pt file), or give its embeddings (stage `embed` with that model)"
                 )
             given = self._scorer.embed_audio([resample(w, SAMPLE_RATE_HZ, self._scorer.sample_rate_hz) for w in waves])
         given = np.asarray(given, dtype=np.float32)
@@ -159,7 +160,7 @@ class AutoCap:
         vocabulary, every = self.net.words.num_embeddings, self.options.long_clips != "first"
         out = []
         for clip, (wave, told) in enumerate(zip(waves, metadata, strict=True)):
-            ids = metadata_ids(told, self._tokenizer, vocabulary, self.options.tag_spacing)
+            ids = metadata_ids(told, self._tokenizer, vocabulary, self.options.tag_spacing or PUBLISHED_SPACING)
             own = None if clap is None else clap[clip]
             out += [Part(clip, part, ids, own) for part in parts_of(wave, every=every)]
         return out
@@ -236,7 +237,7 @@ def load_autocap(
     try:
         path = find_file(model)
         state, sha256, card = read_weights(path)
-        net = build(state, int(card.get("repeats", REPEATS if options.audio_tokens != 32 else 1)))
+        net = build(state, 1 if options.audio_tokens == 32 else int(card.get("repeats", REPEATS)))
     except WeightsError as error:
         raise CaptionerError(str(error)) from error
     if options.clap and (scorer is None or net.shape.clap_dim != scorer.embedding_dim):
@@ -246,7 +247,8 @@ def load_autocap(
     folder = path.parent if (path.parent / "tokenizer.json").is_file() and card else None
     return AutoCap(
         net, read_tokenizer(str(folder or options.bart)), model_id=str(card.get("model_id", Path(path).stem)),
-        weights_sha256=sha256, device=device, scorer=scorer, options=options,
+        weights_sha256=sha256, device=device, scorer=scorer, clap_name=card.get("clap_model"),
+        options=replace(options, tag_spacing=options.tag_spacing or card.get("tag_spacing")),
     )  # fmt: skip
 
 

@@ -62,8 +62,8 @@ def _from_hub(model: str) -> Path:
         found = cached_file(model, PUBLISHED_FILE)
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"no captioner under {model!r}: give 'embedded', a checkpoint file, a folder that holds {PUBLISHED_FILE} or "
-            f"{MODEL_FILE}, or a repository on the Hub that does ({error})"
+            f"no captioner under {model!r}: give 'embedded', a checkpoint file, a folder that holds {PUBLISHED_FILE} "
+            f"or {MODEL_FILE}, or a repository on the Hub that does ({error})"
         ) from error
     return Path(str(found))
 

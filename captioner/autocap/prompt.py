@@ -17,6 +17,8 @@ MAX_METADATA_IDS = 128
 MAX_CHARACTERS = 4_000
 
 Spacing = Literal["stripped", "kept"]
+#: As the authors' captioning environment has it (transformers 4.30.2); 4.41 keeps the blanks.
+PUBLISHED_SPACING: Spacing = "stripped"
 
 
 def metadata_ids(metadata: Metadata, tokenizer: Any, vocabulary: int, spacing: Spacing) -> list[int]:

@@ -72,7 +72,7 @@ def test_embeddings_that_are_given_are_not_made_again(captioner, small):
     lent = load_captioner(str(small.checkpoint), options=options(small).__class__(bart=str(small.bart)))
     assert lent.clap_name is None
     assert lent.caption(WAVES, metadata=TOLD, clap_embeddings=given) == captioner.caption(WAVES, metadata=TOLD)
-    with pytest.raises(CaptionerError, match="name its CLAP"):
+    with pytest.raises(CaptionerError, match="name that CLAP"):
         lent.caption(WAVES)
     with pytest.raises(CaptionerError, match=r"have shape \(5, 7\)"):
         captioner.caption(WAVES, clap_embeddings=np.zeros((5, 7)))

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -118,10 +120,21 @@ def test_a_folder_of_our_own_is_read_and_checked(small, tmp_path):
 
     net = small_net(seed=5)
     save_file({n: v.contiguous().clone() for n, v in net.state_dict().items()}, tmp_path / "model.safetensors")
-    card = {"kind": KIND, "model_id": "mine", "weights_sha256": sha256_of(tmp_path / "model.safetensors")}
+    card = {
+        "kind": KIND,
+        "model_id": "mine",
+        "tag_spacing": "kept",
+        "clap_model": "clap@0123",
+        "weights_sha256": sha256_of(tmp_path / "model.safetensors"),
+    }
     (tmp_path / "card.json").write_text(json.dumps(card))
     captioner = load_captioner(str(tmp_path), options=options(small))
     assert captioner.model_id == "mine"
+    assert captioner.options.tag_spacing == "kept"  # as it was trained
+    alone = load_captioner(str(tmp_path), options=replace(options(small), clap=None))
+    assert alone.clap_name == "clap@0123"
+    with pytest.raises(CaptionerError, match=r"\(clap@0123\): name that CLAP"):
+        alone.caption([np.zeros(3200, np.float32)])
     (tmp_path / "card.json").write_text(json.dumps(card | {"weights_sha256": "0" * 64}))
     with pytest.raises(CaptionerError, match="is not the file that its card"):
         load_captioner(str(tmp_path), options=options(small))
