@@ -81,7 +81,7 @@ class VideoFrames:
 
     def _is_far(self, pts: int) -> bool:
         if self._shown is None:
-            return pts * self._stream.time_base - self._start_s > FORWARD_S
+            return bool(pts * self._stream.time_base - self._start_s > FORWARD_S)
         if pts < self._shown.pts:
             return True
         return not self._sought_in_vain and bool((pts - self._shown.pts) * self._stream.time_base > FORWARD_S)
