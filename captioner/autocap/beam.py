@@ -77,6 +77,21 @@ def beam_search(
 
     The mean is over the ids that were chosen, the end included.
     """
+    ended = all_beams(decoder, states_BSD, mask_BS, beams, rules=rules)
+    # Lengths count all but the start; what was given beside it was not chosen.
+    return ended.ids[:, 0], ended.sums[:, 0] / (ended.lengths[:, 0] - (len(rules.first) - 1))
+
+
+@torch.inference_mode()
+def all_beams(
+    decoder: Decoder,
+    states_BSD: torch.Tensor,
+    mask_BS: torch.Tensor | None,
+    beams: int,
+    *,
+    rules: Rules = PUBLISHED,
+) -> Ended:
+    """The best `beams` captions of each clip, best first."""
     clips, device, given = len(states_BSD), states_BSD.device, len(rules.first)
     memory, logits = decoder.begin(states_BSD, mask_BS, list(rules.first), rules.max_length)
     ids = torch.full((clips, beams, rules.max_length), rules.pad, device=device)
@@ -102,8 +117,7 @@ def beam_search(
     # The last place is an end by force, and costs nothing.
     ids[..., -1] = rules.end
     ended.add(ids, sums, torch.ones_like(sums, dtype=torch.bool), rules.max_length - 1)
-    # Lengths count all but the start; what was given beside it was not chosen.
-    return ended.ids[:, 0], ended.sums[:, 0] / (ended.lengths[:, 0] - (given - 1))
+    return ended
 
 
 def choose(

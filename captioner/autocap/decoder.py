@@ -65,6 +65,20 @@ class Decoder:
         Memory, torch.Tensor
     ]:  # fmt: skip
         """The first ids, alike for every clip, in one pass; one row a clip. Returns logits (B, V) behind the last."""
+        memory = self._memory(states_BSD, mask_BS, len(states_BSD), length)
+        told = torch.tensor(ids, device=states_BSD.device).expand(len(states_BSD), -1)
+        hidden = self._hidden(memory, told, torch.arange(len(ids), device=states_BSD.device), known=len(ids))
+        return memory, self._logits(hidden[:, -1])
+
+    def read(self, states_BSD: torch.Tensor, mask_BS: torch.Tensor | None, ids_BEL: torch.Tensor) -> torch.Tensor:
+        """Teacher forcing: E texts a clip, each from its first id on -> logits (B, E, L, V) of what follows each id."""
+        clips, each, length = ids_BEL.shape
+        memory = self._memory(states_BSD, mask_BS, clips * each, length)
+        places = torch.arange(length, device=states_BSD.device)
+        logits = self._logits(self._hidden(memory, ids_BEL.flatten(0, 1), places, known=length))
+        return logits.view(clips, each, length, -1)
+
+    def _memory(self, states_BSD: torch.Tensor, mask_BS: torch.Tensor | None, rows: int, length: int) -> Memory:
         clips = len(states_BSD)
         cross = [self._split(fn.linear(states_BSD, *layer.cross_kv), 2) for layer in self.layers]
         mask = None
@@ -72,11 +86,8 @@ class Decoder:
             mask = torch.zeros(mask_BS.shape, dtype=states_BSD.dtype, device=states_BSD.device)
             mask = mask.masked_fill(mask_BS == 0, torch.finfo(mask.dtype).min)[:, None, None]
         width = states_BSD.shape[2] // self.heads
-        past = states_BSD.new_zeros(len(self.layers), 2, clips, self.heads, length, width)
-        memory = Memory([(k, v) for k, v in cross], mask, past, clips)
-        told = torch.tensor(ids, device=states_BSD.device).expand(clips, -1)
-        hidden = self._hidden(memory, told, torch.arange(len(ids), device=states_BSD.device), known=len(ids))
-        return memory, self._logits(hidden[:, -1])
+        past = states_BSD.new_zeros(len(self.layers), 2, rows, self.heads, length, width)
+        return Memory([(k, v) for k, v in cross], mask, past, clips)
 
     def spread(self, memory: Memory, beams: int) -> None:
         """From one row a clip to `beams` of them."""

@@ -41,6 +41,20 @@ def test_the_encoder_gives_the_same_numbers():
     torch.testing.assert_close(found[mask == 1], wanted[mask == 1], atol=1e-5, rtol=1e-5)
 
 
+def test_what_is_read_has_the_same_logits():
+    theirs, ours, inputs, mask = both(1)
+    ids = torch.randint(3, 120, (5, 3, 9))
+    ids[..., 0] = 1
+    with torch.inference_mode():
+        states = ours.encode(inputs, mask)
+        found = Decoder(ours).read(states, mask, ids)
+        wanted = theirs(
+            encoder_outputs=BaseModelOutput(states.repeat_interleave(3, dim=0)),
+            attention_mask=mask.repeat_interleave(3, dim=0), decoder_input_ids=ids.flatten(0, 1), use_cache=False,
+        ).logits  # fmt: skip
+    torch.testing.assert_close(found.flatten(0, 1), wanted, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("beams", "eager"), [(1, 0.0), (2, 0.0), (2, 3.0), (4, 2.0)])
 def test_the_search_says_the_same_words(beams, eager):
     theirs, ours, inputs, mask = both(beams, eager)
