@@ -73,6 +73,10 @@ class EmbeddedScorer:
             embeddings[here] = self._net.embed_heard(heard)[: len(chunk)].float().cpu().numpy()
         return tokens, embeddings
 
+    def class_head(self) -> dict[str, torch.Tensor]:
+        """Weight (521, 512) and bias of the layer that reads AudioSet classes from the mean of a patch's tokens."""
+        return self._net.audio.classify.state_dict()
+
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         out = np.zeros((len(texts), DIM), dtype=np.float32)

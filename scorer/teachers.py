@@ -73,6 +73,20 @@ class TeacherScorer:
         return class_mix(torch.from_numpy(probabilities)[None].float(), self._class_text)[0]
 
 
+class YamnetFeatures:
+    """Waves -> (N, 1024): what lies under YAMNet's classes, averaged over each clip's first window."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self._yamnet, self._log_mel = Yamnet(folder, scratch), LogMel()
+
+    def __call__(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([self._yamnet(self._mel(wave))[1].mean(axis=0) for wave in waves])
+
+    def _mel(self, wave: np.ndarray) -> np.ndarray:
+        first = windows(level(wave), WINDOW_SAMPLES, period=SAMPLE_RATE_HZ)[0]
+        return np.asarray(self._log_mel(torch.from_numpy(first)[None])[0].numpy())
+
+
 def class_texts(folder: Path) -> torch.Tensor:
     """(521, 384): what MiniLM makes of the class names, less what all of them have in common."""
     read = read_phrases(folder, [f"the sound of {name.lower()}" for name in class_names(folder)])
