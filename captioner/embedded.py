@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from captioner.autocap.beam import Rules, all_beams
+from captioner.autocap.decoder import Decoder
 from captioner.load import Captioned, Metadata
 from captioner.model import CAPTION_TOKENS, TEXT_TOKENS, SmallCaptioner
 from captioner.prompt import BOS, EOS, PAD, prompt
@@ -26,6 +28,7 @@ from scorer.sentences import clause
 from scorer.tokens import encode, load_tokenizer
 from scorer.weights import TOKENIZER_FILE, WeightsError, fill, read_card
 
+RULES = Rules(first=(BOS,), pad=PAD, end=EOS, max_length=1 + CAPTION_TOKENS, triples_once=False)
 KIND = "autorecap-small-captioner"
 GPU_BATCH = 64
 #: How many names stand for election beside the beams, what the namer's log probability weighs beside BART's, and what
@@ -71,6 +74,7 @@ class EmbeddedCaptioner:
         net = SmallCaptioner(self._tokenizer.get_vocab_size(), len(card["names"]))
         fill(net, folder)
         self._net = net.eval().to(device)
+        self._decoder = Decoder(net.bart)
 
     def encode(
         self,
@@ -122,24 +126,11 @@ class EmbeddedCaptioner:
         heard = self._net.listener(tokens_BTC.to(to))
         named = self._net.namer(heard.summary, clap_BD)
         inputs, mask = self._net.encoder_input(heard.tokens, clap_BD, named, text_BL.to(to))
-        states = self._net.bart.get_encoder()(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
-        return states, mask, named
+        return self._net.bart.encode(inputs, mask), mask, named
 
     @torch.inference_mode()
     def _speak(self, chunk: Chunk, beams: int) -> list[Captioned]:
-        from transformers.modeling_outputs import BaseModelOutput
-
-        ids = self._net.bart.generate(
-            encoder_outputs=BaseModelOutput(chunk.states),  # generate repeats it in place, once per beam
-            attention_mask=chunk.mask,
-            num_beams=beams,
-            num_return_sequences=beams,
-            max_new_tokens=CAPTION_TOKENS,
-            do_sample=False,
-            early_stopping=beams > 1,
-            length_penalty=1.0,
-            no_repeat_ngram_size=0,
-        )
+        ids = all_beams(self._decoder, chunk.states, chunk.mask, beams, rules=RULES).ids.flatten(0, 1)
         spoken = [[i for i in row if i not in (PAD, BOS, EOS)] for row in ids.tolist()]
         likeliest = chunk.named.topk(NAMES_SAID, dim=1).indices.tolist()
         candidates = [
@@ -155,22 +146,16 @@ class EmbeddedCaptioner:
 
     def _likelihoods(self, chunk: Chunk, candidates: list[list[list[int]]]) -> list[list[float]]:
         """BART's log probability of each clip's candidates, their ends included."""
-        from transformers.modeling_outputs import BaseModelOutput
-
-        each = len(candidates[0])
-        flat = [ids for said in candidates for ids in said]
-        wanted = torch.full((len(flat), 1 + max(map(len, flat))), PAD)
-        for row, ids in enumerate(flat):
-            wanted[row, : len(ids) + 1] = torch.tensor([*ids, EOS])
+        longest = max(len(ids) for said in candidates for ids in said)
+        wanted = torch.full((len(candidates), len(candidates[0]), 1 + longest), PAD)
+        for row, said in enumerate(candidates):
+            for column, ids in enumerate(said):
+                wanted[row, column, : len(ids) + 1] = torch.tensor([*ids, EOS])
         wanted = wanted.to(self.device)
-        logits = self._net.bart(
-            encoder_outputs=BaseModelOutput(chunk.states.repeat_interleave(each, dim=0)),
-            attention_mask=chunk.mask.repeat_interleave(each, dim=0),
-            decoder_input_ids=torch.cat([torch.full_like(wanted[:, :1], BOS), wanted[:, :-1]], dim=1),
-            use_cache=False,
-        ).logits.float()
-        chosen = logits.log_softmax(dim=2).gather(2, wanted[..., None])[..., 0]
-        totals: list[list[float]] = (chosen * (wanted != PAD)).sum(dim=1).view(-1, each).tolist()
+        read = torch.cat([torch.full_like(wanted[..., :1], BOS), wanted[..., :-1]], dim=2)
+        logits = self._decoder.read(chunk.states, chunk.mask, read).float()
+        chosen = logits.log_softmax(dim=3).gather(3, wanted[..., None])[..., 0]
+        totals: list[list[float]] = (chosen * (wanted != PAD)).sum(dim=2).tolist()
         return totals
 
     def _elect(self, said: list[list[int]], totals: list[float], named: list[float]) -> Captioned:

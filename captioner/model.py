@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from captioner.bart import Bart, BartSizes
 from captioner.prompt import BOS, EOS, PAD
 from scorer.embedded import EmbeddedScorer
 from scorer.model import CLASSES, DIM, SILENCE_CLASS, TOKEN_DIM, TOKENS_PER_HOP, TOKENS_PER_PATCH
@@ -92,33 +93,12 @@ class Namer(nn.Module):
 class SmallCaptioner(nn.Module):
     """Listener, namer, projections into BART's width, and BART."""
 
-    def __init__(self, vocabulary: int, names: int) -> None:
+    def __init__(self, vocabulary: int, names: int, *, to_train: bool = False) -> None:
+        """`to_train`: with transformers' BART, which drops out and begins as BART does; else with ours, to speak."""
         super().__init__()
-        from transformers import BartConfig, BartForConditionalGeneration
-
-        config = BartConfig(
-            vocab_size=vocabulary,
-            d_model=WIDTH,
-            encoder_layers=2,
-            decoder_layers=2,
-            encoder_ffn_dim=3 * WIDTH,
-            decoder_ffn_dim=3 * WIDTH,
-            encoder_attention_heads=4,
-            decoder_attention_heads=4,
-            max_position_embeddings=128,
-            pad_token_id=PAD,
-            bos_token_id=BOS,
-            eos_token_id=EOS,
-            decoder_start_token_id=BOS,
-            forced_eos_token_id=EOS,
-            dropout=0.1,
-            init_std=0.06,  # at this width; with BART's own 0.02 it learns to listen only after hundreds of steps
-            tie_word_embeddings=True,
-            attn_implementation="eager",  # on a CPU, with sequences this short, faster to train
-        )
         self.listener = Listener()
         self.namer = Namer(names)
-        self.bart: Any = BartForConditionalGeneration(config)
+        self.bart: Any = bart_to_train(vocabulary) if to_train else Bart(sizes(vocabulary))
         self.clap = nn.Linear(DIM, WIDTH)
         self.audio = nn.Sequential(nn.LayerNorm(TOKEN_DIM), nn.Linear(TOKEN_DIM, WIDTH))
         self.name = nn.Embedding(names, WIDTH)
@@ -156,3 +136,36 @@ class SmallCaptioner(nn.Module):
         return nn.functional.cross_entropy(
             logits.float().flatten(0, 1), caption_BL.flatten(), ignore_index=PAD, label_smoothing=0.05
         )
+
+
+def sizes(vocabulary: int) -> BartSizes:
+    return BartSizes(vocabulary=vocabulary, width=WIDTH, layers=2, inner=3 * WIDTH, heads=4, positions=128)
+
+
+def bart_to_train(vocabulary: int) -> Any:
+    """transformers' BART of the same sizes, freshly drawn."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    same = sizes(vocabulary)
+    return BartForConditionalGeneration(
+        BartConfig(
+            vocab_size=vocabulary,
+            d_model=same.width,
+            encoder_layers=same.layers,
+            decoder_layers=same.layers,
+            encoder_ffn_dim=same.inner,
+            decoder_ffn_dim=same.inner,
+            encoder_attention_heads=same.heads,
+            decoder_attention_heads=same.heads,
+            max_position_embeddings=same.positions,
+            pad_token_id=PAD,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            decoder_start_token_id=BOS,
+            forced_eos_token_id=EOS,
+            dropout=0.1,
+            init_std=0.06,  # at this width; with BART's own 0.02 it learns to listen only after hundreds of steps
+            tie_word_embeddings=True,
+            attn_implementation="eager",  # on a CPU, with sequences this short, faster to train
+        )
+    )

@@ -96,7 +96,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     (recipe.work / MEETING).unlink(missing_ok=True)
     with ProcessPoolExecutor(HANDS, mp_context=get_context("spawn")) as pool:
         losses = [job.result() for job in [pool.submit(teach_job, recipe, rank) for rank in range(HANDS)]]
-    net = SmallCaptioner(tokenizer.get_vocab_size(), len(names.all))
+    net = SmallCaptioner(tokenizer.get_vocab_size(), len(names.all), to_train=True)
     net.load_state_dict(torch.load(recipe.work / CAPTIONER_FILE, weights_only=True))
     ears = EmbeddedScorer(SCORER_WEIGHTS)
     net.listener = Listener.of(ears)
@@ -121,7 +121,7 @@ def teach_job(recipe: Recipe, rank: int) -> float:
     tokenizer = load_tokenizer(recipe.work / TOKENIZER_FILE)
     scenes = open_heard(recipe.work / "heard")
     names = names_of(scenes, recipe.teachers)
-    net = SmallCaptioner(tokenizer.get_vocab_size(), len(names.all))
+    net = SmallCaptioner(tokenizer.get_vocab_size(), len(names.all), to_train=True)
     net.namer.load_state_dict(torch.load(recipe.work / NAMER_FILE, weights_only=True))
     torch.manual_seed(recipe.seed + rank)  # what is dropped out differs
     join(recipe.work / MEETING, rank, HANDS)

@@ -64,7 +64,7 @@ def test_a_few_steps_learn_to_say_them_and_leave_the_namer_alone():
     torch.manual_seed(0)
     scenes = two_sounds()
     tokenizer = make_tokenizer(["a dog barks", "water runs"], 300, SPECIAL)
-    net = SmallCaptioner(tokenizer.get_vocab_size(), 16)
+    net = SmallCaptioner(tokenizer.get_vocab_size(), 16, to_train=True)
     groups = (np.arange(64), np.array([], dtype=int), np.array([], dtype=int))
     lesson = Lesson(scenes, scenes.labels, scenes.relations, groups)
     namer = [p.clone() for p in net.namer.state_dict().values()]
