@@ -78,6 +78,9 @@ def hear_rows(rows: Iterable[Row]) -> Iterator[Clip | Unheard]:
         try:
             with AudioSource(row.path) as source:
                 wave = source.segment(0, HEARD_MS)
+                if source.not_finite:
+                    yield Unheard(row.name, "bad_samples", f"{source.not_finite} samples are no finite numbers")
+                    continue
                 yield Clip(row.name, wave, source.sample_rate_hz, row.references, row.metadata)
         except DecodeError as error:
             yield Unheard(row.name, error.reason, str(error))

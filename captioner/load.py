@@ -57,7 +57,7 @@ class CaptionerOptions:
     #: the levelled, zero-filled window, as the reference makes it (a second pass of the CLAP tower).
     clap_token: Literal["shared", "reference"] = "shared"
     precision: Literal["float32", "bfloat16"] = "float32"
-    #: torch.compile and CUDA graphs, on a GPU.
+    #: torch.compile, on a GPU.
     compile: bool = False
     #: Clips of one pass. Default: 8 on a CPU, 128 on a GPU. It changes no caption beyond rounding.
     batch: Annotated[int, Ge(1)] | None = None

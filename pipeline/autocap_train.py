@@ -169,14 +169,19 @@ def following(path: Path) -> Iterator[None]:
         thread.join()
 
 
-def at_home_everywhere(value: Any) -> Any:
+#: Keys of a training recipe under which a name may be a path of this machine.
+PATH_KEYS = ("shards", "checkpoint", "htsat", "bart", "model", "cache_dir")
+
+
+def at_home_everywhere(value: Any, key: str = "") -> Any:
     """Paths of this machine as absolute ones: a Ray worker has a working folder of its own."""
     if isinstance(value, dict):
-        return {key: at_home_everywhere(one) for key, one in value.items()}
+        return {name: at_home_everywhere(one, name) for name, one in value.items()}
     if isinstance(value, list):
-        return [at_home_everywhere(one) for one in value]
-    is_path = isinstance(value, str) and "/" in value and Path(value).exists()
-    return str(Path(value).absolute()) if is_path else value
+        return [at_home_everywhere(one, key) for one in value]
+    if not isinstance(value, str) or not value or key not in PATH_KEYS:
+        return value
+    return str(Path(value).absolute()) if key == "cache_dir" or Path(value).exists() else value
 
 
 def _last_line(error: BaseException) -> str:

@@ -26,7 +26,7 @@ POLICY = (
     "connect-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 LARGEST_UPLOAD = "1gb"
-LOCAL = ("127.0.0.1", "localhost")
+LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class PageError(Exception):

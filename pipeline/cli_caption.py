@@ -52,7 +52,11 @@ def add_caption(main: click.Group) -> None:
     @main.command()
     @click.argument("files", nargs=-1)
     @click.option("--title", help="What the source calls it; of every file.")
-    @click.option("--description", help="What the source says of it; no captioner of today reads it.")
+    @click.option(
+        "--description",
+        help="What the source says of it. An AutoCap reads it as <DESC>, which the published one never saw; the "
+        "embedded captioner does not read it.",
+    )
     @click.option("--video-caption", help="What is seen in it.")
     @click.option(
         "--metadata",

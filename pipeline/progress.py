@@ -56,7 +56,8 @@ class LegSum:
         self.outcomes: Counter[str] = Counter()
         self.stages = {name: StageSum(name) for name in start.stages}
         self._warm_s: float | None = None  # when the first unit was committed
-        self._warm_units = self._warm_clips = 0
+        self._warm_units = 0
+        self._warm_clips: Counter[str] = Counter()
         self._warm_busy_s: defaultdict[str, float] = defaultdict(float)
 
     def add(self, event: UnitDone) -> None:
@@ -67,9 +68,9 @@ class LegSum:
             self._warm_s = self._clock()
         else:
             self._warm_units += 1
-            self._warm_clips += event.clips
             for tally in event.tally.stages:
                 self._warm_busy_s[tally.stage] += tally.seconds
+                self._warm_clips[tally.stage] += tally.clips_in
         self.units_now += 1
         self.clips_now += event.clips
         for tally in event.tally.stages:
@@ -90,7 +91,7 @@ class LegSum:
             busy_s = sum(self._warm_busy_s[name] for name in pool.stages)
             passed_s = self._clock() - (self._warm_s or 0.0)
             if self._warm_units >= 2 * pool.workers and busy_s > 0 and passed_s > 0:
-                uses.append(PoolUse(pool, busy_s / passed_s / pool.workers, self._warm_clips / busy_s))
+                uses.append(PoolUse(pool, busy_s / passed_s / pool.workers, self._warm_clips[pool.stages[0]] / busy_s))
         return uses
 
     @property

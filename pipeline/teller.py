@@ -46,7 +46,7 @@ class Teller:
         rates = [self.captioner.sample_rate_hz, *([self.scorer.sample_rate_hz] if self.scorer else [])]
         return tuple(dict.fromkeys(rates))
 
-    def tell(self, clips: Sequence[Waves], metadata: Sequence[Metadata], *, beams: int | None = None) -> list[Said]:
+    def tell(self, clips: Sequence[Waves], metadata: Sequence[Metadata]) -> list[Said]:
         """A caption for each clip. One CLAP embedding a clip serves the captioner, too, where it is of its CLAP."""
         waves = [clip[self.captioner.sample_rate_hz] for clip in clips]
         vectors = self._embed(clips)
@@ -54,7 +54,7 @@ class Teller:
             waves,
             metadata=metadata,
             clap_embeddings=vectors if self._is_its_own else None,
-            beams=beams or self.beams,
+            beams=self.beams,
         )
         if vectors is None:
             return [Said(said, None, None) for said in captions]
@@ -101,6 +101,7 @@ def open_teller(
     options = options or CaptionerOptions()
     try:
         captioner = shared_captioner(model, device, threads, options)
+        refuse_without_clap(captioner)
         clap = options.clap if options.clap is not None else EMBEDDED
         scorer = None
         if score or (score is None and options.clap is None and captioner.clap_name is not None):
@@ -110,3 +111,11 @@ def open_teller(
     except (TypeError, ValueError, OSError, RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the captioner {model!r} cannot be loaded on {device}: {error}") from error
     return Teller(captioner, scorer, beams, CPU_CLIPS if device == "cpu" else GPU_CLIPS)
+
+
+def refuse_without_clap(captioner: Captioner) -> None:
+    """CaptionerError, now and not at the first clip, for an AutoCap that has no CLAP for its CLAP token."""
+    from captioner.autocap.captioner import AutoCap
+
+    if isinstance(captioner, AutoCap) and captioner.net.shape.clap_dim is not None:
+        captioner.own_clap()

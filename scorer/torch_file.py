@@ -43,7 +43,7 @@ def _load(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         first = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path} is refused: it holds more than weights, or is no checkpoint ({first})") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path} cannot be read as a checkpoint: {error}; fetch it again") from error
 
 

@@ -75,6 +75,8 @@ class Caption:
         heard = [(row, wave) for row, wave in zip(rows, waves, strict=True) if wave.size >= short]
         for row in set(rows) - {row for row, _ in heard}:
             endings[row] = Ending("failed", "no_audio", f"the captioner needs {short} samples")
+        if not heard:
+            return
         rows = [row for row, _ in heard]
         captions = self._captioner.caption(
             [wave for _, wave in heard],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,21 @@ def shared_captioner(
     options: CaptionerOptions = CaptionerOptions(),  # noqa: B008
 ) -> Captioner:
     """Its CLAP is the one that Embed and Score hold, if they name the same."""
-    from captioner.load import EMBEDDED, load_captioner
+    from captioner.load import EMBEDDED, CaptionerError, load_captioner
+    from scorer.load import model_name
 
-    clap = EMBEDDED if model == EMBEDDED else options.clap
-    scorer = shared_scorer(clap, device, threads, options.clap_options) if clap else None
-    return load_captioner(model, device, threads, scorer=scorer, options=options)
+    if model == EMBEDDED:
+        return load_captioner(model, device, threads, scorer=shared_scorer(model, device, threads), options=options)
+    if options.clap is None:
+        return load_captioner(model, device, threads, options=options)
+    scorer = shared_scorer(options.clap, device, threads, options.clap_options)
+    captioner = load_captioner(model, device, threads, scorer=scorer, options=replace(options, clap=None))
+    if captioner.clap_name != model_name(scorer):
+        raise CaptionerError(
+            f"`clap`: {model_name(scorer)} is not the CLAP of {captioner.model_id}, which takes embeddings of "
+            f"{captioner.clap_name or 'another size'}"
+        )
+    return captioner
 
 
 def hear(audio: bytes | None, sample_rate_hz: int) -> np.ndarray | Ending:

@@ -1,13 +1,13 @@
 """A published AutoCap behind the captioner's face.
 
-Clips are worked on in passes of one size, those with like metadata together; rows that fill a pass up are masked. A
-clip's caption depends on its pass by rounding only.
+Clips are worked on in passes of at most one size, those with like metadata together; what fills metadata up is masked.
+A clip's caption depends on its pass by rounding only.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,8 @@ class AutoCap:
         clap_embeddings: np.ndarray | None = None,
     ) -> Encoded:
         """ValueError for a wave of fewer than 101 samples, of other than one dimension, or with NaN or infinity."""
+        if not len(waves):
+            return Encoded([], 0)
         parts = self.parts(waves, metadata or [Metadata()] * len(waves), self._clap(waves, clap_embeddings))
         return Encoded(list(self._passes(parts)), len(waves))
 
@@ -120,10 +122,22 @@ class AutoCap:
     def say(self, encoded: Encoded, *, beams: int = 2) -> list[Captioned]:
         said: list[list[Captioned]] = [[] for _ in range(encoded.clips)]
         for clips, states, mask in encoded.passes:
-            ids, logprobs = beam_search(self._decoder, states, mask, beams)
+            ids, logprobs = self._search(states, mask, beams)
             for clip, text, logprob in zip(clips, self.texts(ids), logprobs.tolist(), strict=True):
                 said[clip].append(Captioned(text, round(logprob, 4)))
         return [self._one(windows) for windows in said]
+
+    def _search(self, states: torch.Tensor, mask: torch.Tensor, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """beam_search; in two halves where the device's memory does not hold so many beams."""
+        try:
+            return beam_search(self._decoder, states, mask, beams)
+        except torch.OutOfMemoryError:
+            if len(states) == 1:
+                raise
+        torch.cuda.empty_cache()
+        half = (len(states) + 1) // 2
+        parts = [self._search(states[rows], mask[rows], beams) for rows in (slice(half), slice(half, None))]
+        return torch.cat([ids for ids, _ in parts]), torch.cat([logprobs for _, logprobs in parts])
 
     def caption(
         self,
@@ -141,18 +155,24 @@ class AutoCap:
         if width is None or self.options.clap_token == "reference":
             return None
         if given is None:
-            if self._scorer is None:
-                raise CaptionerError(
-                    f"{self.model_id} takes a CLAP embedding of {width} numbers ({self.clap_name or 'its own CLAP'}): "
-                    "name that CLAP (`clap`: LAION's .pt file), or give its embeddings (stage `embed` with that model)"
-                )
-            given = self._scorer.embed_audio([resample(w, SAMPLE_RATE_HZ, self._scorer.sample_rate_hz) for w in waves])
+            scorer = self.own_clap()
+            given = scorer.embed_audio([resample(w, SAMPLE_RATE_HZ, scorer.sample_rate_hz) for w in waves])
         given = np.asarray(given, dtype=np.float32)
         if given.shape != (len(waves), width):
             raise CaptionerError(
                 f"CLAP embeddings have shape {given.shape}, {self.model_id} takes {(len(waves), width)}"
             )
         return given
+
+    def own_clap(self) -> Scorer:
+        """What makes the CLAP token where no embeddings are given; CaptionerError if there is nothing."""
+        if self._scorer is None:
+            raise CaptionerError(
+                f"{self.model_id} takes a CLAP embedding of {self.net.shape.clap_dim} numbers "
+                f"({self.clap_name or 'its own CLAP'}): name that CLAP (`clap`: LAION's .pt file), or give its "
+                "embeddings (stage `embed` with that model)"
+            )
+        return self._scorer
 
     def parts(self, waves: Sequence[np.ndarray], metadata: Sequence[Metadata], clap: np.ndarray | None) -> list[Part]:
         if len(metadata) != len(waves):
@@ -237,19 +257,46 @@ def load_autocap(
     try:
         path = find_file(model)
         state, sha256, card = read_weights(path)
-        net = build(state, 1 if options.audio_tokens == 32 else int(card.get("repeats", REPEATS)))
+        net = build(state, repeats_of(options, card))
     except WeightsError as error:
         raise CaptionerError(str(error)) from error
-    if options.clap and (scorer is None or net.shape.clap_dim != scorer.embedding_dim):
-        scorer = load_scorer(options.clap, device, torch.get_num_threads(), options.clap_options)
-    if scorer is not None and scorer.embedding_dim != net.shape.clap_dim:
-        scorer = None
+    scorer = its_clap(net, card, device, scorer, options)
     folder = path.parent if (path.parent / "tokenizer.json").is_file() and card else None
     return AutoCap(
         net, read_tokenizer(str(folder or options.bart)), model_id=str(card.get("model_id", Path(path).stem)),
         weights_sha256=sha256, device=device, scorer=scorer, clap_name=card.get("clap_model"),
         options=replace(options, tag_spacing=options.tag_spacing or card.get("tag_spacing")),
     )  # fmt: skip
+
+
+def repeats_of(options: CaptionerOptions, card: Mapping[str, Any]) -> int:
+    """How often each of the tower's 32 tokens is taken: as asked, else as it was trained, else as published."""
+    if options.audio_tokens is not None:
+        return options.audio_tokens // 32
+    found = card.get("repeats", REPEATS)
+    if found not in (1, REPEATS):
+        raise WeightsError(f"its card.json says `repeats: {found!r}`; there are 1 and {REPEATS}")
+    return int(found)
+
+
+def its_clap(
+    net: AutoCapNet, card: Mapping[str, Any], device: str, lent: Scorer | None, options: CaptionerOptions
+) -> Scorer | None:
+    """The CLAP that `options.clap` names; else the one lent, if it is the one whose embeddings the model takes."""
+    wanted, width = card.get("clap_model"), net.shape.clap_dim
+    scorer = lent
+    if options.clap is not None:
+        scorer = load_scorer(options.clap, device, torch.get_num_threads(), options.clap_options)
+    if scorer is None or width is None:
+        return None
+    fault = None
+    if scorer.embedding_dim != width:
+        fault = f"makes vectors of {scorer.embedding_dim} numbers, this model takes {width}"
+    elif wanted is not None and scorer_name(scorer) != wanted:
+        fault = f"is not the CLAP that this model was trained with, {wanted}"
+    if fault and options.clap is not None:
+        raise CaptionerError(f"`clap`: {scorer_name(scorer)} {fault}")
+    return None if fault else scorer
 
 
 def read_tokenizer(name: str) -> Any:

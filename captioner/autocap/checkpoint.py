@@ -79,9 +79,11 @@ def read_weights(path: Path) -> tuple[State, str, dict[str, Any]]:
     try:
         card: dict[str, Any] = json.loads((path.parent / CARD_FILE).read_text())
         state = load_file(path)
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read with its {CARD_FILE}: {error}") from error
     sha256 = sha256_of(path)
+    if not isinstance(card, dict):
+        raise WeightsError(f"{path.parent / CARD_FILE} is no card: it holds no names with values")
     if card.get("kind") != KIND or card.get("weights_sha256") != sha256:
         raise WeightsError(f"{path} is not the file that its {CARD_FILE} names (kind {KIND!r}, SHA-256 {sha256})")
     return state, sha256, card

@@ -37,25 +37,32 @@ class AutoCapShape:
 def shape_of(state: Mapping[str, torch.Tensor]) -> AutoCapShape:
     """From a state dict under the published names; WeightsError where a name is not there."""
 
-    def sized(name: str) -> torch.Size:
-        if name not in state:
-            raise WeightsError(f"{name} is missing: this is no AutoCap checkpoint")
-        return state[name].shape
+    def sized(name: str, dimensions: int) -> torch.Size:
+        return shape_in(state, name, dimensions)
 
-    _, queries, width = sized("audio_query_tokens")
+    _, queries, width = sized("audio_query_tokens", 3)
     layer = r"audio_Qformer\.bert\.encoder\.layer\.(\d+)\..*"
     layers = {int(match[1]) for name in state if (match := re.fullmatch(layer, name))}
-    sized(TOWER + "patch_embed.proj.weight")
+    sized(TOWER + "patch_embed.proj.weight", 4)
     return AutoCapShape(
         tower=tower_shape_of({n.removeprefix(TOWER): v for n, v in state.items() if n.startswith(TOWER)}),
         queries=queries,
         query_width=width,
         query_layers=len(layers),
-        query_inner=sized("audio_Qformer.bert.encoder.layer.0.intermediate_query.dense.weight")[0],
-        special_tokens=sized("special_tokens_embed.special_token_embed.weight")[0],
-        positions=sized("audio_position_embedding.weight")[0],
-        clap_dim=state["clap_proj.weight"].shape[1] if "clap_proj.weight" in state else None,
+        query_inner=sized("audio_Qformer.bert.encoder.layer.0.intermediate_query.dense.weight", 2)[0],
+        special_tokens=sized("special_tokens_embed.special_token_embed.weight", 2)[0],
+        positions=sized("audio_position_embedding.weight", 2)[0],
+        clap_dim=sized("clap_proj.weight", 2)[1] if "clap_proj.weight" in state else None,
     )
+
+
+def shape_in(state: Mapping[str, torch.Tensor], name: str, dimensions: int) -> torch.Size:
+    """A tensor's shape; WeightsError if it is missing, or of another number of dimensions."""
+    if name not in state:
+        raise WeightsError(f"{name} is missing: this is no AutoCap checkpoint")
+    if state[name].dim() != dimensions:
+        raise WeightsError(f"{name} has shape {tuple(state[name].shape)}, wanted {dimensions} dimensions")
+    return state[name].shape
 
 
 def bart_config(state: Mapping[str, torch.Tensor]) -> Any:
@@ -63,9 +70,7 @@ def bart_config(state: Mapping[str, torch.Tensor]) -> Any:
     from transformers import BartConfig
 
     def sized(name: str) -> torch.Size:
-        if f"decoder.model.{name}" not in state:
-            raise WeightsError(f"decoder.model.{name} is missing: this is no AutoCap checkpoint")
-        return state[f"decoder.model.{name}"].shape
+        return shape_in(state, f"decoder.model.{name}", 2)
 
     def layers(side: str) -> int:
         found = (re.match(rf"decoder\.model\.{side}\.layers\.(\d+)\.", name) for name in state)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -123,6 +124,18 @@ def test_tag_spacing_and_description_change_what_is_read(small):
 def test_what_cannot_be_heard_is_refused(captioner, wave, told):
     with pytest.raises(ValueError, match=told):
         captioner.caption([wave], clap_embeddings=np.zeros((1, captioner.net.shape.clap_dim)))
+
+
+def test_no_clip_at_all_is_no_fault(small):
+    lent = load_captioner(str(small.checkpoint), options=options(small).__class__(bart=str(small.bart)))
+    assert lent.caption([]) == []
+
+
+def test_the_clap_that_is_named_goes_before_the_one_that_is_lent(small):
+    lent = load_scorer(str(small.clap), options=replace(options(small).clap_options, filling="pad"))
+    captioner = load_captioner(str(small.checkpoint), scorer=lent, options=options(small))
+    assert captioner.clap_name != scorer_name(lent)
+    assert captioner.clap_name.startswith("clap@")
 
 
 def test_silence_is_captioned_without_a_fault(captioner):

@@ -108,6 +108,26 @@ def test_a_pickle_that_would_run_code_is_refused(small, tmp_path):
     assert not os.path.exists("/tmp/autorecap-test-was-run")
 
 
+@pytest.mark.parametrize("card", ["[1]", "\xff", '{"kind": "autocap"}'])
+def test_a_card_that_is_none_is_refused(small, tmp_path, card):
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    (tmp_path / "card.json").write_bytes(card.encode("latin-1"))
+    with pytest.raises(CaptionerError, match="card"):
+        load_captioner(str(tmp_path), options=options(small))
+
+
+def test_a_tensor_of_other_dimensions_is_named():
+    state = published_state(small_net())
+    state["audio_query_tokens"] = torch.zeros(4)
+    with pytest.raises(WeightsError, match=r"audio_query_tokens has shape \(4,\), wanted 3 dimensions"):
+        build(state)
+
+
+def test_a_clap_of_another_width_is_refused(small):
+    with pytest.raises(CaptionerError, match="makes vectors of 384 numbers, this model takes 24"):
+        load_captioner(str(small.checkpoint), options=replace(options(small), clap="embedded"))
+
+
 def test_nothing_under_a_name(small, tmp_path):
     with pytest.raises(CaptionerError, match="no captioner under 'no/such-model'"):
         load_captioner("no/such-model", options=options(small))
@@ -128,11 +148,11 @@ def test_a_folder_of_our_own_is_read_and_checked(small, tmp_path):
         "weights_sha256": sha256_of(tmp_path / "model.safetensors"),
     }
     (tmp_path / "card.json").write_text(json.dumps(card))
-    captioner = load_captioner(str(tmp_path), options=options(small))
-    assert captioner.model_id == "mine"
-    assert captioner.options.tag_spacing == "kept"  # as it was trained
     alone = load_captioner(str(tmp_path), options=replace(options(small), clap=None))
-    assert alone.clap_name == "clap@0123"
+    assert (alone.model_id, alone.clap_name) == ("mine", "clap@0123")
+    assert alone.options.tag_spacing == "kept"  # as it was trained
+    with pytest.raises(CaptionerError, match="is not the CLAP that this model was trained with, clap@0123"):
+        load_captioner(str(tmp_path), options=options(small))
     with pytest.raises(CaptionerError, match=r"\(clap@0123\): name that CLAP"):
         alone.caption([np.zeros(3200, np.float32)])
     (tmp_path / "card.json").write_text(json.dumps(card | {"weights_sha256": "0" * 64}))
