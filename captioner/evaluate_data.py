@@ -133,7 +133,7 @@ class _Finder:
         named = next((line[key] for key in _FILE if isinstance(line.get(key), str) and line[key]), None)
         if named is not None:
             places = [Path(named), self._beside / named] if self._audio is None else [self._audio / named]
-            return named, next((place for place in places if place.exists()), None)
+            return named, next((place for place in places if is_there(place)), None)
         video, start = line.get("youtube_id"), line.get("start_time")
         if not (isinstance(video, str) and video):
             return None
@@ -147,6 +147,14 @@ class _Finder:
             files = sorted(path for path in (self._audio or self._beside).iterdir() if path.is_file())
             self._stems = {path.stem: path for path in files if not is_table(path.name)}
         return self._stems
+
+
+def is_there(path: Path) -> bool:
+    """Also for names that no file system takes: a table is a stranger's."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _captions(line: Mapping[str, Any]) -> Iterator[str]:

@@ -146,3 +146,13 @@ def test_what_is_a_table():
     assert is_table("a/T.CSV")
     assert is_table("x.jsonl")
     assert not is_table("runs/demo/shards")
+
+
+def test_a_name_that_no_file_system_takes_is_no_file():
+    from pathlib import Path
+
+    from captioner.evaluate_data import is_there
+
+    assert not is_there(Path("x" * 300))
+    assert not is_there(Path("a\0b"))
+    assert is_there(Path(__file__))
