@@ -30,7 +30,8 @@ from pipeline.plan_units import part_tables
 from pipeline.sources import SourceEntry, read_sources
 from pipeline.sources.entry import from_table, to_table
 from stages.pace import Pace
-from stages.ytdlp_client import YtdlpClient, YtdlpOptions
+from stages.ytdlp_client import YtdlpClient
+from stages.ytdlp_options import YtdlpOptions
 from stages.ytdlp_plugins import PluginError, use_plugins
 
 log = logging.getLogger(__name__)

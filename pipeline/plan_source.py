@@ -21,7 +21,8 @@ from stages.faults import Fault, classify_file
 from stages.gaps import gaps, grid
 from stages.media import FileMedia, to_json
 from stages.transcript import MAX_BYTES, MAX_MS, Span, Transcript, TranscriptError, parse_transcript
-from stages.ytdlp_client import SourceInfo, YtdlpClient
+from stages.ytdlp_client import YtdlpClient
+from stages.ytdlp_info import SourceInfo
 
 MAX_TITLE = 1000
 MAX_TEXT = 2000

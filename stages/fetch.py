@@ -28,7 +28,8 @@ from stages.cache import MediaCache
 from stages.faults import Fault, classify_file
 from stages.media import FileMedia, Media, YtdlpMedia, from_json
 from stages.pace import Pace
-from stages.ytdlp_client import YtdlpClient, YtdlpOptions
+from stages.ytdlp_client import YtdlpClient
+from stages.ytdlp_options import YtdlpOptions
 
 COPY_CHUNK = 1 << 20
 

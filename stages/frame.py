@@ -27,7 +27,8 @@ from stages.cache import MediaCache
 from stages.frame_offers import Kind
 from stages.media import YtdlpMedia, from_json
 from stages.pace import Pace
-from stages.ytdlp_client import YtdlpClient, YtdlpOptions
+from stages.ytdlp_client import YtdlpClient
+from stages.ytdlp_options import YtdlpOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image

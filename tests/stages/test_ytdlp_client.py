@@ -12,7 +12,8 @@ import pytest
 from stages.faults import Fault
 from stages.media import Address, YtdlpMedia
 from stages.pace import Pace
-from stages.ytdlp_client import YtdlpClient, YtdlpOptions
+from stages.ytdlp_client import YtdlpClient
+from stages.ytdlp_options import YtdlpOptions
 from stages.ytdlp_plugins import PluginError, use_plugins
 
 VTT = "WEBVTT\n\n00:02.000 --> 00:04.000\nhello\n\n00:10.000 --> 00:12.000\n[Music]\n"
