@@ -118,12 +118,16 @@ def part_sha256(store: Store, part: str) -> str:
 def iter_units(store: Store) -> Iterator[UnitInfo]:
     """Every planned unit in plan order, without reading more than three columns."""
     for part in planned_parts(store):
-        table = pq.read_table(pa.BufferReader(store.read(units_path(part))), columns=["unit_id", "start_ms", "end_ms"])
-        lengths = pc.subtract(table.column("end_ms"), table.column("start_ms"))
-        sums = pa.table({"unit_id": table.column("unit_id"), "ms": lengths}).group_by("unit_id", use_threads=False)
-        grouped = sums.aggregate([("ms", "sum"), ("ms", "count")])
-        for row in grouped.to_pylist():
-            yield UnitInfo(row["unit_id"], part, row["ms_count"], row["ms_sum"])
+        yield from units_of(store, part)
+
+
+def units_of(store: Store, part: str) -> Iterator[UnitInfo]:
+    """The units of a planned part, in plan order."""
+    table = pq.read_table(pa.BufferReader(store.read(units_path(part))), columns=["unit_id", "start_ms", "end_ms"])
+    lengths = pc.subtract(table.column("end_ms"), table.column("start_ms"))
+    sums = pa.table({"unit_id": table.column("unit_id"), "ms": lengths}).group_by("unit_id", use_threads=False)
+    for row in sums.aggregate([("ms", "sum"), ("ms", "count")]).to_pylist():
+        yield UnitInfo(row["unit_id"], part, row["ms_count"], row["ms_sum"])
 
 
 def unit_ids(store: Store, part: str) -> list[str]:
@@ -142,10 +146,14 @@ def read_unit(store: Store, unit_id: str) -> pa.Table:
 
 def read_sources(store: Store, columns: list[str] | None = None) -> pa.Table:
     """All sources of all planned parts, or some columns of them: a million descriptions are gigabytes."""
-    paths = [sources_path(part) for part in planned_parts(store)]
-    tables = [pq.read_table(pa.BufferReader(store.read(path)), columns=columns) for path in paths]
+    tables = [read_part_sources(store, part, columns) for part in planned_parts(store)]
     empty = SOURCES.empty_table()
     return pa.concat_tables(tables) if tables else empty.select(columns) if columns else empty
+
+
+def read_part_sources(store: Store, part: str, columns: list[str] | None = None) -> pa.Table:
+    """The sources of one planned part, or some columns of them."""
+    return pq.read_table(pa.BufferReader(store.read(sources_path(part))), columns=columns)
 
 
 def read_inputs(store: Store, part: str) -> pa.Table:

@@ -215,9 +215,11 @@ def _bytes(rows: pa.Table, meta: UnitMeta) -> bytes:
 # -- reading
 
 
-def done_units(store: Store, leg: str, *, root: bool) -> set[str]:
-    """The units that a leg has committed."""
+def done_units(store: Store, leg: str, *, root: bool, part: str | None = None) -> set[str]:
+    """The units that a leg has committed; of one part of the plan, if it is named."""
     prefix = "corpus/units" if root else f"corpus/columns/{leg}"
+    if part is not None:
+        prefix = f"{prefix}/{part}"
     return {PurePosixPath(path).stem for path in store.list(prefix) if path.endswith(".parquet")}
 
 

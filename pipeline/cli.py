@@ -48,12 +48,28 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
 @main.command()
 @recipe_options
 @click.option("--leg", "legs", multiple=True, help="Only this leg (may be given many times). Default: all, in order.")
+@click.option(
+    "--partition",
+    default="1/1",
+    show_default=True,
+    metavar="I/N",
+    help="This driver's share of the units, of N drivers.",
+)
+@click.option(
+    "--follow", is_flag=True, help="Go on while the plan, or the leg before, is still being made; wait for it."
+)
 @speak_plainly
-def run(config: str, overrides: tuple[str, ...], legs: tuple[str, ...]) -> None:
-    """Run the recipe's legs until every planned unit is committed. Stop it as you like; the same command resumes."""
+def run(config: str, overrides: tuple[str, ...], legs: tuple[str, ...], partition: str, follow: bool) -> None:
+    """Run the recipe's legs until every planned unit is committed. Stop it as you like; the same command resumes.
+
+    \b
+    autorecap run big.yaml --leg fetch --follow     beside `autorecap plan big.yaml`: what is planned is fetched
+    autorecap run big.yaml --leg models --follow    on the GPU nodes: what is fetched is captioned and scored
+    autorecap run big.yaml --partition 2/8          the second of eight drivers, each with a cluster of its own
+    """
     from pipeline.verbs import run_verb
 
-    sys.exit(run_verb(config, overrides, legs))
+    sys.exit(run_verb(config, overrides, legs, share=partition, follow=follow))
 
 
 @main.command()

@@ -31,9 +31,10 @@ from corpus.store import Store
 from pipeline.config import DedupJob, Recipe
 from pipeline.dedup_job import Copies, in_blocks
 from pipeline.legjob import count_endings, plan_part_sha256
-from pipeline.run import LegEnd, LegStart, UnitDone, column_legs, refuse_other_plan
+from pipeline.run import LegEnd, LegStart, UnitDone, column_legs
 from pipeline.runfolder import OtherRun, start_leg
 from pipeline.spread import Here, OnRay, Spread
+from pipeline.todo import refuse_other_plan
 from pipeline.worker import StageTally, UnitTally
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ def run_dedup(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | Uni
     if after is not None and after not in legs:
         legs.append(after)
     ready = set(infos).intersection(*(units.done_units(store, name, root=name == legs[0]) for name in legs))
-    refuse_other_plan(store, {infos[unit_id].part: unit_id for unit_id in sorted(ready)})
+    for unit_id in {infos[unit_id].part: unit_id for unit_id in sorted(ready)}.values():
+        refuse_other_plan(store, unit_id)
     where = _Where(str(store.root), leg, None if after == legs[0] else after, start_leg(store, recipe, leg))
     if ready:
         _start_generation(store, leg, legs, where.recipe_sha256)

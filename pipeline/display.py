@@ -19,12 +19,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from pipeline.export import ExportProgress
+from pipeline.follow import LegWaits
 from pipeline.plan import PlanProgress
 from pipeline.progress import LegSum, PoolUse, StageSum, clock_text
-from pipeline.run import LegEnd, LegStart, UnitDone
+from pipeline.run import LegEnd, LegEvent, LegStart, UnitDone
 
 #: Seconds between two plain lines of one leg.
 PLAIN_EVERY_S = 5.0
+
+#: Seconds between two lines of a leg that follows and has nothing to do.
+WAITS_EVERY_S = 60.0
 
 
 class Display:
@@ -100,9 +104,11 @@ class Display:
             transient=True,
         )
 
-    def show(self, event: LegStart | UnitDone | LegEnd) -> None:
+    def show(self, event: LegEvent) -> None:
         if isinstance(event, LegStart):
             self._start(event)
+        elif isinstance(event, LegWaits):
+            self._wait(event)
         elif isinstance(event, UnitDone):
             self._unit(event)
         else:
@@ -126,6 +132,11 @@ class Display:
         elif time.monotonic() >= self._next_line_s:
             self.say(plain_line(self._leg))
             self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+    def _wait(self, event: LegWaits) -> None:
+        if time.monotonic() >= self._next_line_s:
+            self.say(f"leg {event.leg}: {event.text}; nothing to do for {clock_text(event.idle_s)}")
+            self._next_line_s = time.monotonic() + WAITS_EVERY_S
 
     def _end(self, event: LegEnd) -> None:
         self._end_bars()

@@ -12,29 +12,36 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import plan_store
+from corpus import plan_store, units
 from corpus.store import Store
 from stages.cache import MediaCache
 
 
-def forget_leftovers(store: Store, cache_dir: Path, done: set[str]) -> int:
-    """Drop what this machine has cached of sources whose units are all in `done`; how many there were."""
+def forget_leftovers(store: Store, cache_dir: Path) -> int:
+    """Drop what this machine has cached of sources whose units are all committed; how many there were."""
     if not cache_dir.is_dir():
         return 0
     names = [entry.name for entry in cache_dir.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     if not names:
         return 0
     cache = MediaCache(cache_dir)
-    sources = plan_store.read_sources(store, ["source_id", "first_unit"])
-    kept = sources.filter(pc.is_in(sources.column("source_id"), value_set=pa.array(names, pa.string())))
     finished = [
-        row["source_id"]
-        for row in kept.to_pylist()
-        if row["first_unit"] and done.issuperset(_units_of(store, row["source_id"], row["first_unit"]))
+        source_id
+        for source_id, first_unit in _first_units(store, pa.array(names, pa.string()))
+        if all(store.exists(units.root_path(unit_id)) for unit_id in _units_of(store, source_id, first_unit))
     ]
     for source_id in finished:
         cache.drop(source_id)
     return len(finished)
+
+
+def _first_units(store: Store, source_ids: pa.Array) -> Iterator[tuple[str, str]]:
+    """Where the clips of these sources begin; one part of the plan is looked at at a time."""
+    for part in plan_store.planned_parts(store):
+        listed = plan_store.read_part_sources(store, part, ["source_id", "first_unit"])
+        for row in listed.filter(pc.is_in(listed.column("source_id"), value_set=source_ids)).to_pylist():
+            if row["first_unit"]:
+                yield row["source_id"], row["first_unit"]
 
 
 def _units_of(store: Store, source_id: str, first_unit: str) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
     for event in run_leg(store, recipe, "fetch"): ...
 
-Resume is the normal case: what is to do = planned units (that the leg before has committed) without this leg's
-Parquet. A unit that fails or whose worker dies stays undone; the next start takes it up again.
+Resume is the normal case: what is to do (pipeline/todo.py) = planned units (that the leg before has committed) without
+this leg's Parquet. A unit that fails or whose worker dies stays undone; the next start takes it up again.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus import compact, plan_store, units
+from corpus import compact
 from corpus.store import Store
 from pipeline.chain import build_chain
 from pipeline.config import Recipe, plain
+from pipeline.follow import LegWaits, Waves
 from pipeline.leftovers import forget_leftovers
 from pipeline.legjob import LegJob, cut_into_groups
 from pipeline.runfolder import OtherRun, start_leg
+from pipeline.todo import Partition, Todo
 from pipeline.worker import UnitTally
 
 log = logging.getLogger(__name__)
@@ -88,8 +91,16 @@ class LegEnd:
     errors: list[str] = field(default_factory=list)
 
 
-def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitDone | LegEnd]:
-    """Run one leg to its end. Raises OtherRun, LegStopped; SIGINT and SIGTERM are the caller's."""
+LegEvent = LegStart | LegWaits | UnitDone | LegEnd
+
+
+def run_leg(
+    store: Store, recipe: Recipe, leg: str, *, share: Partition | None = None, follow: bool = False
+) -> Iterator[LegEvent]:
+    """Run one leg until nothing is left to do; `follow`: until nothing more can come. `share`: of several drivers.
+
+    Raises OtherRun, LegStopped; SIGINT and SIGTERM are the caller's.
+    """
     if recipe.legs[leg].job is not None:
         from pipeline.dedup import run_dedup
 
@@ -97,64 +108,49 @@ def run_leg(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | UnitD
         return
     started = time.monotonic()
     job = leg_job(store, recipe, leg)
-    infos = {info.unit_id: info for info in plan_store.iter_units(store)}
-    if not infos:
+    todo = Todo(store, recipe, leg, share or Partition())
+    start = _leg_start(todo, job, recipe)
+    if not start.units and not follow:
         raise OtherRun(f"{store.root} has no plan yet; start with: autorecap plan")
-    ready, done = _ready_and_done(store, recipe, leg, set(infos))
-    todo = [unit_id for unit_id in infos if unit_id in ready and unit_id not in done]
-    committed = done if job.is_root else ready
-    refuse_other_plan(store, {infos[unit_id].part: unit_id for unit_id in sorted(committed)})
-    stages = tuple(spec.use for spec in recipe.legs[leg].stages)
-    yield LegStart(
-        leg=leg,
-        units=len(infos),
-        units_done=len(done),
-        clips=sum(info.rows for info in infos.values()),
-        clips_done=sum(infos[unit_id].rows for unit_id in done),
-        audio_ms=sum(info.audio_ms for info in infos.values()),
-        stages=stages,
-        pools=tuple(
-            PoolShare(group.pool, recipe.pool(group.pool).workers, tuple(use for use, _ in group.stages))
-            for group in job.groups
-            if group.pool is not None
-        ),
-    )
+    yield start
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
-    rows = {unit_id: info.rows for unit_id, info in infos.items()}
-    for wave in _waves(todo, recipe.execution.wave_units):
-        yield from _run_wave(job, recipe, wave, rows, end)
-    done = units.done_units(store, leg, root=job.is_root)
-    end.undone = len([unit_id for unit_id in infos if unit_id not in done])
+    for wave in Waves(todo, recipe.execution.wave_units, follow, recipe.execution.follow_idle_s):
+        if isinstance(wave, LegWaits):
+            yield wave
+            continue
+        left = {info.unit_id: info.rows for info in wave}
+        for event in _run_wave(job, recipe, list(left), dict(left), end):
+            if event.error is None:
+                del left[event.unit_id]
+            yield event
+        todo.given_up.update(left)
+    end.undone = todo.undone()
     compact.compact(store, leg, root=job.is_root)
     if job.is_root:
-        forget_leftovers(store, Path(job.cache_dir), done)
+        forget_leftovers(store, Path(job.cache_dir))
     end.seconds = time.monotonic() - started
     yield end
 
 
-def refuse_other_plan(store: Store, committed: dict[str, str]) -> None:
-    """OtherRun unless the plan's parts are those that the corpus was made from; one unit of each part is asked."""
-    for part, unit_id in committed.items():
-        made_from = units.read_meta(store, units.root_path(unit_id)).get("autorecap.plan_part_sha256")
-        if made_from != plan_store.part_sha256(store, part):
-            raise OtherRun(
-                f"{store.root}: part {part} of the plan is not the one that unit {unit_id} was made from; "
-                "put the plan back, or start another run folder"
-            )
-
-
-def _ready_and_done(store: Store, recipe: Recipe, leg: str, planned: set[str]) -> tuple[set[str], set[str]]:
-    """Units this leg could take (its `after` has them) and units it has committed."""
-    after = recipe.legs[leg].after
-    done = units.done_units(store, leg, root=after is None) & planned
-    if after is None:
-        return planned, done
-    return units.done_units(store, after, root=recipe.legs[after].after is None) & planned, done
-
-
-def _waves(todo: Sequence[str], size: int) -> Iterator[list[str]]:
-    for at in range(0, len(todo), size):
-        yield list(todo[at : at + size])
+def _leg_start(todo: Todo, job: LegJob, recipe: Recipe) -> LegStart:
+    """Sums over the plan, part by part."""
+    sums: Counter[str] = Counter()
+    for work in todo.parts():
+        todo.refuse_other_plan(work)
+        sums["units_done"] += len(work.done)
+        sums["clips_done"] += sum(info.rows for info in work.done)
+        for info in work.planned:
+            sums.update(units=1, clips=info.rows, audio_ms=info.audio_ms)
+    pools = [group for group in job.groups if group.pool is not None]
+    return LegStart(
+        leg=job.leg,
+        **{name: sums[name] for name in ("units", "units_done", "clips", "clips_done", "audio_ms")},
+        stages=tuple(use for group in job.groups for use, _ in group.stages),
+        pools=tuple(
+            PoolShare(str(group.pool), recipe.pool(str(group.pool)).workers, tuple(use for use, _ in group.stages))
+            for group in pools
+        ),
+    )
 
 
 def _run_wave(job: LegJob, recipe: Recipe, wave: list[str], rows: dict[str, int], end: LegEnd) -> Iterator[UnitDone]:

@@ -16,6 +16,8 @@ from pipeline.runfolder import legs_of, open_store, read_record, start_run
 
 if TYPE_CHECKING:
     from corpus.views import View
+    from pipeline.config import Recipe
+    from pipeline.todo import Partition
 
 
 def say(text: str = "") -> None:
@@ -51,7 +53,9 @@ def plan_verb(config: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def run_verb(config: str, overrides: Sequence[str], legs: Sequence[str]) -> int:
+def run_verb(
+    config: str, overrides: Sequence[str], legs: Sequence[str], *, share: str = "1/1", follow: bool = False
+) -> int:
     from pipeline.config import load_recipe
     from pipeline.engine import stop_ray
     from pipeline.run import LegEnd, UnitDone, run_leg
@@ -60,14 +64,16 @@ def run_verb(config: str, overrides: Sequence[str], legs: Sequence[str]) -> int:
     from pipeline.stopping import Stopped, stoppable
 
     recipe = load_recipe(config, overrides)
-    wanted = _wanted_legs(list(recipe.legs), legs)
+    part = _share(share)
+    wanted = _wanted_legs(recipe, legs, part)
     store = start_run(recipe)
     undone = 0
+    further = [*(["--partition", share] if part.of > 1 else []), *(["--follow"] if follow else [])]
     with run_log(store, "run", recipe.execution.log_level) as log, Display() as display:
         try:
             with stoppable():
                 for leg in wanted:
-                    for event in run_leg(store, recipe, leg):
+                    for event in run_leg(store, recipe, leg, share=part, follow=follow):
                         display.show(event)
                         if isinstance(event, UnitDone):
                             log.unit(event)
@@ -76,7 +82,7 @@ def run_verb(config: str, overrides: Sequence[str], legs: Sequence[str]) -> int:
         except Stopped as stopped:
             stop_ray()
             display.say(f"{stopped}: units in flight were dropped, what is committed stays")
-            display.say(f"go on with: {again('run', config, overrides, legs)}")
+            display.say(f"go on with: {again('run', config, overrides, legs, further)}")
             return stopped.exit_code
         finally:
             stop_ray()
@@ -85,20 +91,40 @@ def run_verb(config: str, overrides: Sequence[str], legs: Sequence[str]) -> int:
     if undone:
         say(
             f"{undone} units are still to do (see {log.folder}/driver.log); "
-            f"go on with: {again('run', config, overrides, legs)}"
+            f"go on with: {again('run', config, overrides, legs, further)}"
         )
         return 1
     say(f"next: autorecap select {shlex.quote(recipe.run)} --preset AutoReCapXL")
     return 0
 
 
-def _wanted_legs(known: list[str], asked: Sequence[str]) -> list[str]:
+def _wanted_legs(recipe: Recipe, asked: Sequence[str], share: Partition) -> list[str]:
+    """The asked legs, or all, in order. A job looks at the whole corpus: of several drivers the last one runs it."""
     from pipeline.config import RecipeError
 
-    unknown = [leg for leg in asked if leg not in known]
+    unknown = [leg for leg in asked if leg not in recipe.legs]
     if unknown:
-        raise RecipeError("--leg", [f"no leg is called {leg!r}; the recipe has {', '.join(known)}" for leg in unknown])
-    return [leg for leg in known if not asked or leg in asked]
+        known = ", ".join(recipe.legs)
+        raise RecipeError("--leg", [f"no leg is called {leg!r}; the recipe has {known}" for leg in unknown])
+    wanted = [leg for leg in recipe.legs if not asked or leg in asked]
+    if share.of > 1:
+        jobs = [leg for leg in wanted if recipe.legs[leg].job is not None]
+        if set(asked) & set(jobs):
+            raise RecipeError(
+                "--partition", [f"leg {leg} is a job over the whole corpus: run it by one driver" for leg in jobs]
+            )
+        wanted = [leg for leg in wanted if leg not in jobs]
+    return wanted
+
+
+def _share(text: str) -> Partition:
+    from pipeline.config import RecipeError
+    from pipeline.todo import Partition
+
+    try:
+        return Partition.parse(text)
+    except ValueError as error:
+        raise RecipeError("--partition", [str(error)]) from error
 
 
 def status_verb(run: str, *, as_json: bool) -> int:
@@ -251,11 +277,13 @@ def verify_verb(path: str, *, decode: bool, sweep: bool) -> int:
     return 0 if report.ok else 1
 
 
-def again(verb: str, config: str, overrides: Sequence[str], legs: Sequence[str] = ()) -> str:
+def again(
+    verb: str, config: str, overrides: Sequence[str], legs: Sequence[str] = (), further: Sequence[str] = ()
+) -> str:
     """The command line that goes on with this run."""
     words = ["autorecap", verb, config]
     for override in overrides:
         words += ["--set", override]
     for leg in legs:
         words += ["--leg", leg]
-    return shlex.join(words)
+    return shlex.join([*words, *further])

@@ -53,6 +53,12 @@ def test_a_leg_that_the_recipe_has_not(tmp_path):
     assert "fetch, models" in said
 
 
+def test_a_share_of_a_run_that_is_none(tmp_path):
+    result = autorecap("run", recipe(tmp_path), "--partition", "3/2")
+    assert refused(result)
+    assert "write i/n with i from 1 to n" in result.output
+
+
 def test_a_run_before_its_plan(tmp_path):
     assert "autorecap plan" in refused(autorecap("run", recipe(tmp_path), "--leg", "fetch"))
 
