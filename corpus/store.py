@@ -5,20 +5,22 @@
 
 Everything is written whole or not at all. On a disk: a temporary file (`.tmp-*`, ignored by every reader), fsync,
 then `link` (put if absent: EEXIST says who was first) or `rename` (replace), then fsync of the folder. On an object
-store, which takes whole objects only: an exclusive create where its client has one, else a check before the write.
+store, which takes whole objects only: an exclusive create where it has one, else a check before the write
+(corpus/object_store.py). A disk that takes nothing more is a StorageFault, and leaves nothing half written.
 """
 
 from __future__ import annotations
 
 import errno
-import inspect
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
+
+from corpus import object_store
+from corpus.storage_faults import writing
 
 #: Names that begin so are half-written files; no reader takes them for data.
 TEMPORARY = ".tmp-"
@@ -47,9 +49,6 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_is_local": self._is_local}
-
     # -- names
 
     def local(self, path: str = "") -> Path | None:
@@ -59,16 +58,9 @@ class Store:
         base = Path(self.root.removeprefix(_LOCAL[0]).removeprefix(_LOCAL[1]))
         return base / _checked(path) if path else base
 
-    @cached_property
+    @property
     def _remote(self) -> tuple[Any, str]:
-        import fsspec
-
-        fs, base = fsspec.core.url_to_fs(self.root, skip_instance_cache=True)
-        # Other machines write here too: a remembered listing would hide what they have committed.
-        if hasattr(fs, "dircache"):
-            fs.dircache.clear()
-            fs.dircache.use_listings_cache = False
-        return fs, str(base).rstrip("/")
+        return object_store.filesystem(self.root)
 
     def fs_and_path(self, path: str) -> tuple[Any, str]:
         """An fsspec filesystem and the path in it, as pyarrow and pandas take them."""
@@ -138,43 +130,44 @@ class Store:
         """Write `data` (bytes, or a local file's content) as a whole; False when the path is there already."""
         if self._is_local:
             return self._put_local(path, data, replace=False)
-        fs, name = self.fs_and_path(path)
-        if fs.exists(name):
-            return False
-        try:
-            fs.pipe_file(name, _bytes(data), **_exclusively(fs))
-        except OSError:
-            # A lost race has many names: FileExistsError, EINVAL for a 412, EIO for a 409. What counts is who is there.
-            if fs.exists(name):
-                return False
-            raise
-        return True
+        return object_store.put_new(*self.fs_and_path(path), data)
 
     def replace(self, path: str, data: bytes | Path) -> None:
         """Write `data` as a whole, over what may be there. For files that are derived, never for units."""
         if self._is_local:
             self._put_local(path, data, replace=True)
         else:
-            fs, name = self.fs_and_path(path)
-            fs.pipe_file(name, _bytes(data))
+            object_store.put(*self.fs_and_path(path), data)
 
     def _put_local(self, path: str, data: bytes | Path, *, replace: bool) -> bool:
         target = cast(Path, self.local(path))
         if not replace and target.exists():
             return False
-        _make_folder(target.parent)
-        temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-        try:
-            with temporary.open("xb") as file:
-                _copy_into(file, data)
-                file.flush()
-                os.fsync(file.fileno())
-            won = _put_in_place(temporary, target, replace=replace)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-        _sync_folder(target.parent)
+        with writing(target.parent):
+            _make_folder(target.parent)
+            temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+            try:
+                with temporary.open("xb") as file:
+                    _copy_into(file, data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                won = _put_in_place(temporary, target, replace=replace)
+            finally:
+                with suppress(OSError):  # what cannot be removed here is what `verify --sweep` removes
+                    temporary.unlink()
+            _sync_folder(target.parent)
         return won
+
+    def keeps_first(self) -> bool:
+        """Whether `put_if_absent` has one winner whatever happens: always on a disk; tried on an object store."""
+        return self._is_local or object_store.keeps_first(*self.fs_and_path("logs/.probe"))
+
+    def modified_s(self, path: str) -> float:
+        """When a file was put in place, by the store's own clock, as seconds since 1970."""
+        if (file := self.local(path)) is not None:
+            return file.stat().st_mtime
+        fs, name = self.fs_and_path(path)
+        return float(fs.modified(name).timestamp())
 
     def delete(self, path: str) -> None:
         """Remove a file; nothing happens when it is not there."""
@@ -195,10 +188,6 @@ def _checked(path: str) -> str:
     return path
 
 
-def _bytes(data: bytes | Path) -> bytes:
-    return data if isinstance(data, bytes) else data.read_bytes()
-
-
 def _copy_into(file: BinaryIO, data: bytes | Path) -> None:
     if isinstance(data, bytes):
         file.write(data)
@@ -206,14 +195,6 @@ def _copy_into(file: BinaryIO, data: bytes | Path) -> None:
     with data.open("rb") as source:
         while chunk := source.read(1 << 20):
             file.write(chunk)
-
-
-def _exclusively(fs: Any) -> dict[str, Any]:
-    """How this filesystem's `pipe_file` is told to write only what is not there; nothing where it cannot be told."""
-    takes = inspect.signature(getattr(fs, "_pipe_file", fs.pipe_file)).parameters
-    if "mode" in takes:
-        return {"mode": "create"}
-    return {"overwrite": False} if "overwrite" in takes else {}
 
 
 def _put_in_place(temporary: Path, target: Path, *, replace: bool) -> bool:

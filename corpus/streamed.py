@@ -12,11 +12,12 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from corpus.storage_faults import writing
 from corpus.store import TEMPORARY, Store
 
 
@@ -38,11 +39,12 @@ def write_whole(
     """
     target = store.local(path)
     with _scratch(target) as scratch:
-        with scratch.open("xb") as file:
-            hashing = _Hashing(file)
+        with _opened(scratch) as file:
+            hashing = _Hashing(file, scratch.parent)
             write(cast(BinaryIO, hashing))
-            file.flush()
-            os.fsync(file.fileno())
+            with writing(scratch.parent):
+                file.flush()
+                os.fsync(file.fileno())
         placed = Placed(hashing.size, hashing.sha256.hexdigest())
         path = named(placed) if named else path
         target = store.local(path)
@@ -60,7 +62,8 @@ def _scratch(target: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder, name)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.parent / name
     try:
         yield scratch
@@ -68,11 +71,23 @@ def _scratch(target: Path | None) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-class _Hashing(io.RawIOBase):
-    """Passes writes on and keeps count and SHA-256 of what went by."""
+@contextmanager
+def _opened(scratch: Path) -> Iterator[BinaryIO]:
+    with writing(scratch.parent):
+        file = scratch.open("xb")
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what could not be written was told by the write or the flush
+            file.close()
 
-    def __init__(self, file: BinaryIO) -> None:
+
+class _Hashing(io.RawIOBase):
+    """Passes writes on and keeps count and SHA-256 of what went by. A disk that takes no more is a StorageFault."""
+
+    def __init__(self, file: BinaryIO, folder: Path) -> None:
         self._file = file
+        self._folder = folder
         self.sha256 = hashlib.sha256()
         self.size = 0
 
@@ -83,7 +98,8 @@ class _Hashing(io.RawIOBase):
         self.sha256.update(data)
         size = len(memoryview(data).cast("B"))
         self.size += size
-        self._file.write(data)
+        with writing(self._folder):
+            self._file.write(data)
         return size
 
     def tell(self) -> int:

@@ -12,6 +12,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.compact import CompactionError
     from corpus.expression import ExpressionError
     from corpus.shardplan import ExportError
+    from corpus.storage_faults import StorageFault
     from corpus.store import StoreError
     from corpus.view_query import ViewError
     from pipeline.caption_page import PageError
@@ -36,6 +37,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         ExportError,
         CompactionError,
         StoreError,
+        StorageFault,
         ModelError,
         FilesError,
         PageError,

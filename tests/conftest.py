@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from corpus import object_store
+
 TESTS = Path(__file__).parent
 
 # No test asks a model hub for anything, whatever a library would like to look up.
@@ -48,3 +50,20 @@ def plugin_dir() -> str:
 def small_corpus() -> Any:
     """SmallCorpus(**what to make) of tests/small_corpus.py; `.make(folder)` plans, commits and compacts it."""
     return _load("small_corpus").SmallCorpus
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A server on 127.0.0.1 that speaks S3 (tests/s3_server.py); this process and its children find it."""
+    s3fs = pytest.importorskip("s3fs")
+    running = _load("s3_server").S3Server()
+    s3fs.S3FileSystem.clear_instance_cache()  # clients of another file's server
+    object_store.forget()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.upper(), raising=False)
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+    running.close()
