@@ -17,7 +17,7 @@ import torch
 
 from captioner.autocap.beam import Rules, all_beams
 from captioner.autocap.decoder import Decoder
-from captioner.load import Captioned, Metadata
+from captioner.load import Captioned, Captioner, Metadata
 from captioner.model import CAPTION_TOKENS, TEXT_TOKENS, SmallCaptioner
 from captioner.prompt import BOS, EOS, PAD, prompt
 from scorer.embedded import EmbeddedScorer, in_chunks
@@ -49,7 +49,7 @@ class Chunk(NamedTuple):
 Encoded = list[Chunk]
 
 
-class EmbeddedCaptioner:
+class EmbeddedCaptioner(Captioner):
     """See captioner.load.Captioner."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -98,16 +98,6 @@ class EmbeddedCaptioner:
 
     def say(self, encoded: Encoded, *, beams: int = 2) -> list[Captioned]:
         return [said for chunk in encoded for said in self._speak(chunk, beams)[: chunk.clips]]
-
-    def caption(
-        self,
-        waves: Sequence[np.ndarray],
-        *,
-        metadata: Sequence[Metadata] | None = None,
-        clap_embeddings: np.ndarray | None = None,
-        beams: int = 2,
-    ) -> list[Captioned]:
-        return self.say(self.encode(waves, metadata=metadata, clap_embeddings=clap_embeddings), beams=beams)
 
     def _read(self, metadata: Sequence[Metadata], clips: int) -> torch.Tensor:
         if len(metadata) != clips:

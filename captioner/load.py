@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge
@@ -63,7 +65,7 @@ class CaptionerOptions:
     batch: Annotated[int, Ge(1)] | None = None
 
 
-class Captioner(Protocol):
+class Captioner(ABC):
     """One sentence per clip."""
 
     model_id: str
@@ -74,6 +76,7 @@ class Captioner(Protocol):
     #: The CLAP whose embeddings it takes, as the `clap_model` column names it; None: it does not know, and trusts.
     clap_name: str | None
 
+    @abstractmethod
     def encode(
         self,
         waves: Sequence[np.ndarray],
@@ -83,6 +86,7 @@ class Captioner(Protocol):
     ) -> Any:
         """What the decoder attends to: once for any number of beams. Parameters as in `caption`."""
 
+    @abstractmethod
     def say(self, encoded: Any, *, beams: int = 2) -> list[Captioned]:
         """The captions of what `encode` made."""
 
@@ -95,6 +99,14 @@ class Captioner(Protocol):
         beams: int = 2,
     ) -> list[Captioned]:
         """Float32 mono waves at `sample_rate_hz`; embeddings are computed where they are not given."""
+        return self.say(self.encode(waves, metadata=metadata, clap_embeddings=clap_embeddings), beams=beams)
+
+
+def in_one(windows: Sequence[Captioned]) -> Captioned:
+    """The captions of a clip's windows as one, the same one in a row said once; the mean of their probabilities."""
+    texts = [text for text, _ in groupby(said.text.rstrip(" .") for said in windows)]
+    mean = sum(said.logprob for said in windows) / len(windows)
+    return Captioned(", then ".join(texts), round(mean, 4))
 
 
 def model_name(captioner: Captioner) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -218,12 +217,12 @@ def _one(teller: Teller, of_file: list[Told], windows: Windows) -> Told:
 
 def _joined(teller: Teller, of_file: list[Told], captioned: list[Told]) -> Told:
     """All windows' captions in one, the same one in a row said once; scored with the mean of their embeddings."""
-    texts = [str(told.caption).rstrip(" .") for told in captioned]
-    text = ", then ".join(name for name, _ in groupby(texts))
+    from captioner.load import Captioned, in_one
+
+    text, logprob = in_one([Captioned(str(told.caption), told.logprob or 0.0) for told in captioned])
     score = None
     vectors = [told.vector for told in captioned if told.vector is not None]
     if vectors:
         mean = np.mean(vectors, axis=0)
         score = teller.score(text, mean / max(float(np.linalg.norm(mean)), 1e-12))
-    logprob = sum(told.logprob or 0.0 for told in captioned) / len(captioned)
-    return Told(captioned[0].file, 0, of_file[-1].end_ms, text, round(logprob, 4), score)
+    return Told(captioned[0].file, 0, of_file[-1].end_ms, text, logprob, score)

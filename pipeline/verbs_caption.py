@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -176,7 +177,7 @@ def _progress(files: int) -> Iterator[Callable[[str], None]]:
         yield on_file
 
 
-class Printer:
+class Printer(ABC):
     """One way to print captions. Nothing but the line on stderr for a file that failed, if not said otherwise."""
 
     def __init__(self, teller: Teller) -> None:
@@ -186,8 +187,9 @@ class Printer:
         self.model = model_name(teller.captioner)
         self.clap_model = scorer_name(teller.scorer) if teller.scorer else None
 
+    @abstractmethod
     def show(self, told: Told) -> None:
-        raise NotImplementedError
+        """A line, or several."""
 
 
 class TablePrinter(Printer):

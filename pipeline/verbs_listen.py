@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -74,7 +75,7 @@ def _print(printer: Printer, heard: Heard, texts: Sequence[str], vectors: np.nda
     return False
 
 
-class Printer:
+class Printer(ABC):
     """One way to print scores."""
 
     def __init__(self, scorer: Scorer, texts: Sequence[str]) -> None:
@@ -82,10 +83,11 @@ class Printer:
 
         self.model = model_name(scorer)
 
+    @abstractmethod
     def scored(self, heard: Heard, texts: Sequence[str], scores: Sequence[float]) -> None:
-        raise NotImplementedError
+        """A line, or several."""
 
-    def failed(self, heard: Heard) -> None:
+    def failed(self, heard: Heard) -> None:  # noqa: B027  not every format has a place for it
         """Nothing more than the line on stderr."""
 
 

@@ -22,7 +22,7 @@ from captioner.autocap.decoder import Decoder
 from captioner.autocap.frontend import CLAP_RATE_HZ, MIN_SAMPLES, SAMPLE_RATE_HZ, ClapResampler, front_end, parts_of
 from captioner.autocap.net import BOS, EOS, PAD, REPEATS, AutoCapNet
 from captioner.autocap.prompt import PUBLISHED_SPACING, metadata_ids
-from captioner.load import Captioned, CaptionerError, CaptionerOptions, Metadata
+from captioner.load import Captioned, Captioner, CaptionerError, CaptionerOptions, Metadata, in_one
 from scorer.clap_mel import LogMel
 from scorer.load import Scorer, load_scorer
 from scorer.load import model_name as scorer_name
@@ -56,7 +56,7 @@ class Encoded:
     clips: int
 
 
-class AutoCap:
+class AutoCap(Captioner):
     """See captioner.load.Captioner. `clap_name`: the CLAP whose embeddings it takes; None: the caller must know."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -139,16 +139,6 @@ class AutoCap:
         parts = [self._search(states[rows], mask[rows], beams) for rows in (slice(half), slice(half, None))]
         return torch.cat([ids for ids, _ in parts]), torch.cat([logprobs for _, logprobs in parts])
 
-    def caption(
-        self,
-        waves: Sequence[np.ndarray],
-        *,
-        metadata: Sequence[Metadata] | None = None,
-        clap_embeddings: np.ndarray | None = None,
-        beams: int = 2,
-    ) -> list[Captioned]:
-        return self.say(self.encode(waves, metadata=metadata, clap_embeddings=clap_embeddings), beams=beams)
-
     def _clap(self, waves: Sequence[np.ndarray], given: np.ndarray | None) -> np.ndarray | None:
         """(B, E), one embedding a clip, given or our own; None where windows make theirs, or the model has none."""
         width = self.net.shape.clap_dim
@@ -228,9 +218,7 @@ class AutoCap:
             return windows[0]
         if self.options.long_clips == "likeliest":
             return max(windows, key=lambda said: said.logprob)
-        texts = [said.text for at, said in enumerate(windows) if at == 0 or said.text != windows[at - 1].text]
-        mean = sum(said.logprob for said in windows) / len(windows)
-        return Captioned(", then ".join(text.rstrip(" .") for text in texts), round(mean, 4))
+        return in_one(windows)
 
 
 def in_passes(parts: list[Part], size: int) -> Iterator[list[Part]]:
