@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,72 +22,15 @@ from corpus import compact
 from corpus.store import Store
 from pipeline.chain import build_chain
 from pipeline.config import Recipe, plain
+from pipeline.events import LegEnd, LegStart, LegStopped, PoolShare, UnitDone
 from pipeline.follow import LegWaits, Waves
 from pipeline.leftovers import forget_leftovers
 from pipeline.legjob import LegJob, cut_into_groups
 from pipeline.runfolder import OtherRun, start_leg
 from pipeline.todo import Partition, Todo
-from pipeline.worker import UnitTally
+from pipeline.wave import work_wave
 
-log = logging.getLogger(__name__)
-
-#: A leg stops early when this many units in a row fail: something is wrong with the set-up, not with a clip.
-MAX_FAILURES_IN_A_ROW = 10
-
-
-class LegStopped(Exception):
-    """The leg gave up; the message says why. What was committed stays."""
-
-
-@dataclass(frozen=True)
-class PoolShare:
-    """Stages of a leg that some workers hold together."""
-
-    name: str
-    workers: int
-    stages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LegStart:
-    """A leg begins: how much there is and how much is done already."""
-
-    leg: str
-    units: int
-    units_done: int
-    clips: int
-    clips_done: int
-    audio_ms: int
-    stages: tuple[str, ...]
-    pools: tuple[PoolShare, ...] = ()
-
-
-@dataclass(frozen=True)
-class UnitDone:
-    """A unit was committed (or not: `error`)."""
-
-    leg: str
-    unit_id: str
-    clips: int
-    outcomes: dict[str, int]
-    audio_ms: int
-    tally: UnitTally
-
-    @property
-    def error(self) -> str | None:
-        return self.tally.error
-
-
-@dataclass
-class LegEnd:
-    """A leg has no more to do for now. `undone` = planned for this leg but not committed."""
-
-    leg: str
-    seconds: float
-    committed: int
-    undone: int
-    errors: list[str] = field(default_factory=list)
-
+__all__ = ["LegEnd", "LegEvent", "LegStart", "LegStopped", "PoolShare", "UnitDone", "run_leg"]
 
 LegEvent = LegStart | LegWaits | UnitDone | LegEnd
 
@@ -119,7 +60,7 @@ def run_leg(
             yield wave
             continue
         left = {info.unit_id: info.rows for info in wave}
-        for event in _run_wave(job, recipe, list(left), dict(left), end):
+        for event in work_wave(job, recipe, dict(left), end):
             if event.error is None:
                 del left[event.unit_id]
             yield event
@@ -150,43 +91,6 @@ def _leg_start(todo: Todo, job: LegJob, recipe: Recipe) -> LegStart:
             PoolShare(str(group.pool), recipe.pool(str(group.pool)).workers, tuple(use for use, _ in group.stages))
             for group in pools
         ),
-    )
-
-
-def _run_wave(job: LegJob, recipe: Recipe, wave: list[str], rows: dict[str, int], end: LegEnd) -> Iterator[UnitDone]:
-    from pipeline.engine import ensure_ray
-    from pipeline.graph import run_wave
-
-    ensure_ray(recipe.execution.ray_address, recipe.execution.cpus)
-    pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
-    failures = 0
-    for row in run_wave(job, wave, recipe.execution, pools):
-        event = _event(job.leg, row, rows)
-        if event.error is None:
-            failures = 0
-            end.committed += 1
-        else:
-            failures += 1
-            end.errors.append(event.error)
-            log.error("%s", event.error)
-        yield event
-        if failures >= MAX_FAILURES_IN_A_ROW:
-            raise LegStopped(
-                f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}"
-            )
-
-
-def _event(leg: str, row: dict[str, Any], rows: dict[str, int]) -> UnitDone:
-    tally = UnitTally.from_json(row["tally"])
-    for line in tally.warnings:
-        log.warning("unit %s: %s", row["unit_id"], line)
-    return UnitDone(
-        leg=leg,
-        unit_id=row["unit_id"],
-        clips=rows[row["unit_id"]],
-        outcomes=json.loads(row["outcomes"]),
-        audio_ms=row["audio_ms"],
-        tally=tally,
     )
 
 
