@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from corpus.schema import PLAN, SOURCES
 from corpus.store import TEMPORARY, Store, StoreError
+from corpus.work_ids import WORK_ID
 
 #: `<part>-<number>`, five digits or more each: a unit's id becomes a path.
 UNIT_ID = re.compile(r"[0-9]{5,9}-[0-9]{5,9}")
@@ -54,9 +55,9 @@ def sources_path(part: str) -> str:
 
 
 def part_of(unit_id: str) -> str:
-    """The part that a unit belongs to. StoreError for what is no unit's id."""
-    if not UNIT_ID.fullmatch(unit_id):
-        raise StoreError(f"not a unit's id: {unit_id!r}; they look like 00000-00003")
+    """The part that a unit, or a retry of it, belongs to. StoreError for what is no such id."""
+    if not WORK_ID.fullmatch(unit_id):
+        raise StoreError(f"not a unit's id: {unit_id!r}; they look like 00000-00003, of a retry 00000-00003.r1")
     return unit_id.split("-", 1)[0]
 
 

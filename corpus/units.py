@@ -3,7 +3,9 @@
     root leg    corpus/audio/<part>/<unit>-<12 hex>.tar   then   corpus/units/<part>/<unit>.parquet
     other legs  corpus/columns/<leg>/<part>/<unit>.parquet
 
-A commit refuses rows that are not exactly one planned unit. Who loses a race leaves at most an orphan tar.
+A retry of some of a unit's clips is committed in the same way beside it, as `<unit>.r<attempt>`; readers who want each
+clip's latest attempt go through corpus/attempts.py. A commit refuses rows that are not exactly one planned unit. Who
+loses a race leaves at most an orphan tar.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from corpus.plan_store import UNIT_ID, parquet_bytes, part_of
 from corpus.schema import AUDIO, OUTCOME, OUTCOMES, PLAN, PLAN_ONLY, TRANSIENT
 from corpus.store import Store, StoreError
 from corpus.tar import pack
+from corpus.work_ids import unit_of, work_id
 
 #: Members nearer than this are read in one go.
 READ_GAP_BYTES = 256 * 1024
@@ -56,7 +59,7 @@ class UnitMeta:
 
 @dataclass(frozen=True)
 class CommitResult:
-    """`committed` False: another worker had committed this unit first."""
+    """`committed` False: another worker had committed this unit, or retry of a unit, first."""
 
     unit_id: str
     path: str
@@ -85,9 +88,9 @@ def tar_path(unit_id: str, sha256: str) -> str:
 # -- writing
 
 
-def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMeta) -> CommitResult:
-    """Commit a unit of the root leg: its live clips' audio as a tar, then every row."""
-    unit_id = _check_rows(plan_unit, rows)
+def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMeta, *, attempt: int = 0) -> CommitResult:
+    """Commit a unit of the root leg (or a retry of it): its live clips' audio as a tar, then every row."""
+    unit_id = work_id(_check_rows(plan_unit, rows), attempt)
     rows = _live_becomes_ok(rows)
     rows, tar = _pack_audio(unit_id, rows)
     path = root_path(unit_id)
@@ -104,10 +107,10 @@ def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMet
 
 
 def commit_columns(
-    store: Store, leg: str, root_unit: pa.Table, rows: pa.Table, adds: pa.Schema, meta: UnitMeta
+    store: Store, leg: str, root_unit: pa.Table, rows: pa.Table, adds: pa.Schema, meta: UnitMeta, *, attempt: int = 0
 ) -> CommitResult:
-    """Commit a later leg's columns for a unit: keys, outcome columns and `adds`, for all rows."""
-    unit_id = _check_rows(root_unit, rows)
+    """Commit a later leg's columns for a unit (or a retry): keys, outcome columns and `adds`, for all rows."""
+    unit_id = work_id(_check_rows(root_unit, rows), attempt)
     rows = _live_becomes_ok(rows)
     kept = {typed.name: typed for typed in [*OUTCOME, *adds] if typed.name not in (*TRANSIENT.names, *_KEYS)}
     arrays = [rows.column(name) for name in _KEYS]
@@ -216,7 +219,12 @@ def _bytes(rows: pa.Table, meta: UnitMeta) -> bytes:
 
 
 def done_units(store: Store, leg: str, *, root: bool, part: str | None = None) -> set[str]:
-    """The units that a leg has committed; of one part of the plan, if it is named."""
+    """The units that a leg has committed, retries left out; of one part of the plan, if it is named."""
+    return {name for name in done_work(store, leg, root=root, part=part) if unit_of(name) == name}
+
+
+def done_work(store: Store, leg: str, *, root: bool, part: str | None = None) -> set[str]:
+    """The units, and retries of units, that a leg has committed."""
     prefix = "corpus/units" if root else f"corpus/columns/{leg}"
     if part is not None:
         prefix = f"{prefix}/{part}"
