@@ -58,8 +58,11 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--follow", is_flag=True, help="Go on while the plan, or the leg before, is still being made; wait for it."
 )
+@click.option("--force", is_flag=True, help="Take the place of a driver that seems to be at work but is dead.")
 @speak_plainly
-def run(config: str, overrides: tuple[str, ...], legs: tuple[str, ...], partition: str, follow: bool) -> None:
+def run(
+    config: str, overrides: tuple[str, ...], legs: tuple[str, ...], partition: str, follow: bool, force: bool
+) -> None:
     """Run the recipe's legs until every planned unit is committed. Stop it as you like; the same command resumes.
 
     \b
@@ -69,7 +72,7 @@ def run(config: str, overrides: tuple[str, ...], legs: tuple[str, ...], partitio
     """
     from pipeline.verbs import run_verb
 
-    sys.exit(run_verb(config, overrides, legs, share=partition, follow=follow))
+    sys.exit(run_verb(config, overrides, legs, share=partition, follow=follow, force=force))
 
 
 @main.command()

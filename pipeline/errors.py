@@ -19,6 +19,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.config import RecipeError
     from pipeline.media_files import FilesError
     from pipeline.plan import PlanError
+    from pipeline.presence import OtherDriver
     from pipeline.report.facts import ReportError
     from pipeline.run import LegStopped
     from pipeline.runfolder import OtherRun
@@ -30,6 +31,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         RecipeError,
         OtherRun,
         LegStopped,
+        OtherDriver,
         PlanError,
         SourceError,
         ViewError,

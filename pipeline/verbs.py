@@ -54,10 +54,17 @@ def plan_verb(config: str, overrides: Sequence[str]) -> int:
 
 
 def run_verb(
-    config: str, overrides: Sequence[str], legs: Sequence[str], *, share: str = "1/1", follow: bool = False
+    config: str,
+    overrides: Sequence[str],
+    legs: Sequence[str],
+    *,
+    share: str = "1/1",
+    follow: bool = False,
+    force: bool = False,
 ) -> int:
     from pipeline.config import load_recipe
     from pipeline.engine import stop_ray
+    from pipeline.presence import at_work
     from pipeline.run import LegEnd, UnitDone, run_leg
     from pipeline.runlog import run_log
     from pipeline.status import run_status
@@ -73,12 +80,14 @@ def run_verb(
         try:
             with stoppable():
                 for leg in wanted:
-                    for event in run_leg(store, recipe, leg, share=part, follow=follow):
-                        display.show(event)
-                        if isinstance(event, UnitDone):
-                            log.unit(event)
-                        elif isinstance(event, LegEnd):
-                            undone += event.undone
+                    with at_work(store, leg, part, force=force) as presence:
+                        for event in run_leg(store, recipe, leg, share=part, follow=follow):
+                            display.show(event)
+                            if isinstance(event, UnitDone):
+                                log.unit(event)
+                            elif isinstance(event, LegEnd):
+                                undone += event.undone
+                            presence.check()
         except Stopped as stopped:
             stop_ray()
             display.say(f"{stopped}: units in flight were dropped, what is committed stays")
