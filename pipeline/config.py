@@ -152,12 +152,20 @@ class Leg(Section):
         return {key: value for key, value in dump(self).items() if key != without}
 
 
+#: Names of a cluster's own resources (`ray start --resources`) and how much of each one worker takes.
+NodeResources = dict[
+    Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")],
+    Annotated[float, Field(gt=0, le=1_000_000)],
+]
+
+
 class Pool(Section):
     """Workers that hold models: a fixed number of actors. `python`: another environment's interpreter for them."""
 
     workers: int = Field(default=1, ge=1, le=10_000)
     gpus_per_worker: float | None = Field(default=None, ge=0, le=64)
     cpus_per_worker: float | None = Field(default=None, ge=0, le=1024)
+    resources: NodeResources = Field(default_factory=dict)
     threads: int = Field(default=1, ge=1, le=256)
     python: str | None = None
 
@@ -178,8 +186,11 @@ class Execution(Section):
     wave_units: int = Field(default=1024, ge=1, le=1_000_000)
     follow_idle_s: float | None = Field(default=21_600.0, gt=0)
     cpus_per_task: float = Field(default=1.0, gt=0, le=64)
+    task_resources: dict[str, NodeResources] = Field(default_factory=dict)
     task_retries: int = Field(default=2, ge=0, le=10)
     cache_dir: str | None = None
+    py_modules: list[str] = Field(default_factory=list)
+    metrics_port: int | None = Field(default=None, ge=1024, le=65_535)
     pools: dict[str, Pool] = Field(default_factory=dict)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -326,18 +337,24 @@ def _leg_problems(tree: dict[str, Any], recipe: Recipe | None) -> list[str]:
             legs[str(name)] = Leg.model_validate(body)
         except ValidationError:
             continue  # already listed by the whole recipe's own check
-    return [*chain_problems(legs), *_pool_problems(tree, legs)] if len(legs) == len(raw) else []
+    return [*chain_problems(legs), *_unused_problems(tree, legs)] if len(legs) == len(raw) else []
 
 
-def _pool_problems(tree: dict[str, Any], legs: dict[str, Leg]) -> list[str]:
-    """A pool that no stage names would be set up by nobody: its keys would do nothing, in silence."""
+def _unused_problems(tree: dict[str, Any], legs: dict[str, Leg]) -> list[str]:
+    """A pool that no stage names, or resources of a leg that is not there, would do nothing, in silence."""
     execution = tree.get("execution")
-    pools = execution.get("pools") if isinstance(execution, dict) else None
+    pools, resources = (
+        execution.get(key) if isinstance(execution, dict) else None for key in ("pools", "task_resources")
+    )
     used = sorted({spec.pool for leg in legs.values() for spec in leg.stages})
     return [
         f"execution.pools.{name}: no stage runs on a pool of that name; there is {', '.join(used)}"
         for name in (pools if isinstance(pools, dict) else {})
         if name not in used
+    ] + [
+        f"execution.task_resources.{name}: no leg is called so; there is {', '.join(legs)}"
+        for name in (resources if isinstance(resources, dict) else {})
+        if name not in legs
     ]
 
 

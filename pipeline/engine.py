@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.config import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +23,31 @@ log = logging.getLogger(__name__)
 PACKAGES = ("audio", "corpus", "scorer", "captioner", "stages", "pipeline")
 
 
-def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
+def ray_for(recipe: Recipe) -> None:
+    """The Ray that a recipe's `execution` asks for, with the code of its own stages. Nothing when Ray runs already."""
+    from pipeline.user_code import user_modules
+
+    execution = recipe.execution
+    ensure_ray(
+        execution.ray_address,
+        execution.cpus,
+        modules=user_modules(recipe) if execution.ray_address else (),
+        metrics_port=execution.metrics_port,
+    )
+
+
+def ensure_ray(
+    address: str | None = None,
+    num_cpus: int | None = None,
+    *,
+    modules: Sequence[Path] = (),
+    metrics_port: int | None = None,
+) -> None:
     """Start a local Ray, or join the cluster at `address` ("auto" or ray://...). Does nothing when Ray runs already.
 
     A local Ray finds this code where it lies; a cluster gets it by `working_dir`, which changes the workers' folder:
-    every path a worker sees must be absolute.
+    every path a worker sees must be absolute. `modules` (folders or .py files) are sent to a cluster besides.
+    `metrics_port`: where a local Ray's agent answers Prometheus; a cluster's nodes have theirs from `ray start`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
@@ -33,31 +57,38 @@ def ensure_ray(address: str | None = None, num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    _start(ray, address, num_cpus)
+    _start(ray, address, num_cpus, modules, metrics_port)
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():  # Ray puts its own in place; ours stop a run in good order
             signal.signal(number, handler)
     log.info("ray: %s", ray.cluster_resources())
 
 
-def _start(ray: Any, address: str | None, num_cpus: int | None) -> None:
+def _start(
+    ray: Any, address: str | None, num_cpus: int | None, modules: Sequence[Path], metrics_port: int | None
+) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # Ray's C++ side writes notes on its own design to the terminal as errors. Set this to see them again.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         with _stderr_of_c_code_shut():
-            _start_local(ray, num_cpus, quiet)
+            _start_local(ray, num_cpus, metrics_port, quiet)
     else:
-        ray.init(address=address, runtime_env=_code_for_workers(), **quiet)
+        ray.init(address=address, runtime_env=_code_for_workers(modules), **quiet)
 
 
-def _start_local(ray: Any, num_cpus: int | None, quiet: dict[str, Any]) -> None:
+def _start_local(ray: Any, num_cpus: int | None, metrics_port: int | None, quiet: dict[str, Any]) -> None:
     """A Ray of our own ("local"): without the word Ray would join whatever cluster runs here or RAY_ADDRESS names.
 
     Its servers listen on every interface of the machine; its token (made in the home folder) keeps others out.
     """
     ray.init(
-        address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=_object_store_bytes(), **quiet
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        object_store_memory=_object_store_bytes(),
+        _metrics_export_port=metrics_port,
+        **quiet,
     )
 
 
@@ -90,11 +121,21 @@ def _object_store_bytes() -> int:
     return int(min(max(memory // 10, 200_000_000), 4_000_000_000))
 
 
-def _code_for_workers() -> dict[str, Any]:
+def _code_for_workers(modules: Sequence[Path] = ()) -> dict[str, Any]:
+    """The runtime environment that carries this code, and the user's; a submitted job keeps the folder it came with."""
+    sent: dict[str, Any] = {"py_modules": [str(path) for path in modules]} if modules else {}
+    if "working_dir" in _submitted_runtime_env():  # Ray refuses a second one
+        return sent
     root = Path(__file__).resolve().parent.parent
     keep = {*PACKAGES, "configs", "pyproject.toml"}
     others = [f"/{entry.name}" for entry in root.iterdir() if entry.name not in keep]
-    return {"working_dir": str(root), "excludes": others}
+    return {"working_dir": str(root), "excludes": others, **sent}
+
+
+def _submitted_runtime_env() -> dict[str, Any]:
+    """What `ray job submit` (KubeRay does so, too) has set for the job that this driver is; {} for no such job."""
+    config: dict[str, Any] = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return config.get("runtime_env") or {}
 
 
 def quiet_data_context() -> Any:
@@ -118,9 +159,9 @@ def quiet_data_context() -> Any:
     return context
 
 
-def cluster_gpus(address: str | None, num_cpus: int | None) -> float:
+def cluster_gpus(recipe: Recipe) -> float:
     """How many GPUs Ray sees; starts or joins Ray."""
-    ensure_ray(address, num_cpus)
+    ray_for(recipe)
     import ray
 
     return float(ray.cluster_resources().get("GPU", 0.0))

@@ -30,11 +30,12 @@ def run_wave(
     from pipeline.engine import quiet_data_context
 
     quiet_data_context()
+    task = _task_resources(job, execution)
     data = ray.data.read_datasource(
         _units(job, list(unit_ids)),
         override_num_blocks=len(unit_ids),
-        num_cpus=execution.cpus_per_task,
         ray_remote_args={"max_retries": execution.task_retries},
+        **task,
     )
     for at, group in enumerate(job.groups):
         if group.pool is None:
@@ -44,8 +45,8 @@ def run_wave(
                 batch_size=None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
-                num_cpus=execution.cpus_per_task,
                 max_retries=execution.task_retries,
+                **task,
             )
         else:
             data = data.map_batches(
@@ -62,9 +63,17 @@ def run_wave(
         yield from batch.to_pylist()
 
 
+def _task_resources(job: LegJob, execution: Execution) -> dict[str, Any]:
+    """What Ray reserves for a task; the same for reading and for stages, or Ray Data would not fuse the two."""
+    own = execution.task_resources.get(job.leg)
+    return {"num_cpus": execution.cpus_per_task, **({"resources": own} if own else {})}
+
+
 def _resources(job: LegJob, group: int, pool: Pool) -> dict[str, Any]:
     """What Ray reserves for one worker of the pool, and the interpreter that it runs in."""
     asked: dict[str, Any] = {"num_cpus": pool.cpus_per_worker or 0}
+    if pool.resources:
+        asked["resources"] = pool.resources
     if job.devices[group] == "cuda":
         asked["num_gpus"] = 1.0 if pool.gpus_per_worker is None else pool.gpus_per_worker
     if pool.python is not None:

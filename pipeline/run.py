@@ -133,19 +133,20 @@ def _device(recipe: Recipe, pool: str | None) -> str:
         return "cuda" if asked > 0 else "cpu"
     from pipeline.engine import cluster_gpus
 
-    return "cuda" if cluster_gpus(recipe.execution.ray_address, recipe.execution.cpus) > 0 else "cpu"
+    return "cuda" if cluster_gpus(recipe) > 0 else "cpu"
 
 
 def cache_dir(store: Store, recipe: Recipe) -> Path:
     """Where a node keeps media between fetch and cut; beside a local run, else in the node's temporary folder.
 
+    On a cluster the run folder is shared storage: media there would cross the network twice.
     Each run has its own: one run drops a source's media while another may still be cutting it.
     """
     own = hashlib.sha256(str(store.root).encode()).hexdigest()[:16]
     if recipe.execution.cache_dir:
         return Path(recipe.execution.cache_dir).absolute() / own
     local = store.local("cache")
-    if local is not None:
+    if local is not None and recipe.execution.ray_address is None:
         return Path(local)
     # Named after the user: what somebody else has put below a shared temporary folder is not to be trusted.
     return Path(tempfile.gettempdir()) / f"autorecap-{os.getuid()}" / own

@@ -20,10 +20,10 @@ MAX_FAILURES_IN_A_ROW = 10
 
 def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd) -> Iterator[UnitDone]:
     """Work the units of `rows` (id -> planned clips), adding to `end`. Raises LegStopped."""
-    from pipeline.engine import ensure_ray
+    from pipeline.engine import ray_for
     from pipeline.graph import run_wave
 
-    ensure_ray(recipe.execution.ray_address, recipe.execution.cpus)
+    ray_for(recipe)
     pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
     failures = 0
     for row in run_wave(job, list(rows), recipe.execution, pools):
