@@ -20,7 +20,8 @@ def speak_plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return verb(*args, **kwargs)
         except known_errors() as error:
-            click.echo(f"autorecap: {error}", err=True)
+            # What a Ray task raised comes as two classes in one, whose text is a traceback; `cause` is what it raised.
+            click.echo(f"autorecap: {getattr(error, 'cause', error)}", err=True)
             sys.exit(2)
 
     return wrapped

@@ -134,7 +134,7 @@ def commit(job: LegJob, unit: pa.Table) -> pa.Table:
             rows, won = _commit_rows(job, unit, tally.unit_id)
             outcomes, audio_ms = count_endings(rows)
         except Exception as error:  # noqa: BLE001  a full disk or a refusal concerns this unit; the driver judges
-            tally.error = f"commit, unit {tally.unit_id}: {type(error).__name__}: {error}"
+            tally.fail("commit", error)
     return summary(tally, won=won, outcomes=outcomes, audio_ms=audio_ms)
 
 

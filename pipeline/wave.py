@@ -36,6 +36,8 @@ def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd)
             end.errors.append(event.error)
             log.error("%s", event.error)
         yield event
+        if event.tally.stop:
+            raise LegStopped(f"leg {job.leg} stopped: {event.tally.stop}")
         if failures >= MAX_FAILURES_IN_A_ROW:
             raise LegStopped(
                 f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}"

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.schema import OUTCOME
+from corpus.storage_faults import storage_fault
 from pipeline.chain import Link
 from stages.base import Services, with_columns
 
@@ -47,12 +48,19 @@ class StageTally:
 
 @dataclass
 class UnitTally:
-    """What has happened to a unit so far in this leg. `error` set = not to be committed."""
+    """What has happened to a unit so far in this leg. `error` set = not to be committed; `stop` set = nothing can be."""
 
     unit_id: str
     stages: list[StageTally] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
+    stop: str | None = None
+
+    def fail(self, what: str, error: BaseException) -> None:
+        """Note that `what` ended with `error`. A disk that takes nothing more is no matter of this unit alone."""
+        self.error = f"{what}, unit {self.unit_id}: {type(error).__name__}: {error}"
+        fault = storage_fault(error)
+        self.stop = None if fault is None else str(fault)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -90,7 +98,7 @@ class UnitRunner:
                 unit = run_stage(link, unit, counts)
                 tally.stages.append(counts)
         except Exception as error:  # noqa: BLE001  a bug of one stage must not take the other units down
-            tally.error = f"stage {name}, unit {tally.unit_id}: {type(error).__name__}: {error}"
+            tally.fail(f"stage {name}", error)
             log.error("%s\n%s", tally.error, traceback.format_exc())
         return unit
 

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from corpus.storage_faults import storage_fault
+
 SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -45,6 +47,10 @@ class MediaCache:
             try:
                 made = fill(work)
                 return _put_in_place(made, folder / f"{self.name}{_safe_suffix(made)}")
+            except Exception as error:
+                if full := storage_fault(error, self.root):
+                    raise full from error  # whatever it was taken for on the way here: no source is at fault
+                raise
             finally:
                 shutil.rmtree(work, ignore_errors=True)
 
