@@ -4,6 +4,7 @@
     logs/2026-11-21T10-15-00-run/units.jsonl      one line per committed unit: tallies, seconds, outcomes
 
 Clock times live here and nowhere in the corpus. A run folder on an object store gets its logs when the verb ends.
+A full disk costs lines of driver.log, which is said by whoever writes data; for units.jsonl it is told here.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from corpus.storage_faults import writing
 from corpus.store import Store
 from pipeline.run import UnitDone
 
@@ -40,11 +42,24 @@ class RunLog:
             "error": event.error,
             "stages": [asdict(stage) for stage in event.tally.stages],
         }
-        self._units.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._units.flush()
+        with writing(self.folder):
+            self._units.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._units.flush()
 
     def close(self) -> None:
-        self._units.close()
+        with suppress(OSError):
+            self._units.close()
+
+
+class _DriverLog(logging.FileHandler):
+    """A line that cannot be written is lost in silence: Python's way would print a traceback for each."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """See above."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
@@ -53,8 +68,9 @@ def run_log(store: Store, verb: str, level: str = "INFO") -> Iterator[RunLog]:
     name = f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{verb}"
     local = store.local("logs")
     folder = (Path(local) if local is not None else Path(tempfile.mkdtemp(prefix="autorecap-logs-"))) / name
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / "driver.log", encoding="utf-8")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    handler = _DriverLog(folder / "driver.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     before = root.level
