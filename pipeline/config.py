@@ -31,6 +31,8 @@ from pydantic import (
     model_validator,
 )
 
+from stages.guard import networks
+
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -103,6 +105,13 @@ class YtDlp(Section):
     retries: int = Field(default=3, ge=0, le=20)
     backoff_s: float = Field(default=2.0, ge=0, le=3600)
     requests_per_s: float = Field(default=1.0, gt=0, le=10_000)
+    allow_private_addresses: list[str] = Field(default_factory=list)
+
+    @field_validator("allow_private_addresses")
+    @classmethod
+    def _are_networks(cls, texts: list[str]) -> list[str]:
+        networks(texts)
+        return texts
 
 
 class StageSpec(BaseModel):

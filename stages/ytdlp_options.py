@@ -1,8 +1,8 @@
 """The recipe's `ytdlp` section, and what it makes of yt-dlp's own options.
 
-Nothing but HTTP(S) is fetched and nothing is run: no external downloaders, no postprocessors, no browser
-cookies, no update checks, no cache folder, no file:// addresses, and only the plugins that the recipe
-names. yt-dlp's own retries are off: stages/ytdlp_client.py decides what is tried again.
+Nothing but HTTP(S) is fetched, from addresses that the recipe allows (stages/guard.py), and nothing is run: no external
+downloaders, no postprocessors, no browser cookies, no update checks, no cache folder, no file:// addresses, and only
+the plugins that the recipe names. yt-dlp's own retries are off: stages/ytdlp_client.py decides what is tried again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ class YtdlpOptions:
     retries: int = 3
     backoff_s: float = 2.0
     requests_per_s: float = 1.0
+    allow_private_addresses: tuple[str, ...] = ()
 
     @classmethod
     def from_mapping(cls, section: Mapping[str, Any]) -> YtdlpOptions:
         """From plain values; keys this class does not know are left out."""
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in section.items() if key in known}
-        return cls(**{**values, "plugin_dirs": tuple(values.get("plugin_dirs", ()))})
+        lists = {key: tuple(values.get(key, ())) for key in ("plugin_dirs", "allow_private_addresses")}
+        return cls(**{**values, **lists})
 
 
 def ydl_params(options: YtdlpOptions) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.faults import Fault
+from stages.guard import AddressGuard
 from stages.ytdlp_download import Limits, download
 from stages.ytdlp_faults import faults
 from stages.ytdlp_options import YtdlpOptions, ydl_params
@@ -30,8 +31,11 @@ class YtdlpSession:
         use_plugins(options.plugin_dirs)
         import yt_dlp
 
+        from stages.guarded_http import guarded_director
+
         self._timeout_s = options.timeout_s
         self._ydl = yt_dlp.YoutubeDL(ydl_params(options))
+        self._ydl._request_director = guarded_director(self._ydl, AddressGuard(options.allow_private_addresses))
 
     def close(self) -> None:
         self._ydl.close()

@@ -1,7 +1,8 @@
 """A small real website on 127.0.0.1: watch pages, media with Range, transcripts, and what goes wrong there.
 
 `site.answers[path]` lists ways to answer the next requests of that path, one each; then it answers well: a
-status number, ("retry-after", status, seconds), "truncated", "stalled", "empty".
+status number, ("retry-after", status, seconds), ("redirect", status, URL), "truncated", "stalled", "empty".
+`site.headers[path]` are sent with every answer of that path.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Site:
     def __init__(self) -> None:
         self.bodies: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, list[Any]] = {}
+        self.headers: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
         self.asked_at_s: list[float] = []
         self.lock = threading.Lock()
@@ -97,8 +99,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 site.asked_at_s.append(time.monotonic())
                 way = site.answers[path].pop(0) if site.answers.get(path) else "well"
             if isinstance(way, tuple):
-                _, status, seconds = way
-                return self.refuse(status, {"Retry-After": str(seconds)})
+                kind, status, value = way
+                return self.refuse(status, {"Location" if kind == "redirect" else "Retry-After": str(value)})
             if isinstance(way, int):
                 return self.refuse(way, {})
             if path not in site.bodies:
@@ -118,6 +120,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.send_response(206 if start is not None else 200)
             self.send_header("Content-Type", content_type)
             self.send_header("Accept-Ranges", "bytes")
+            for name, value in site.headers.get(self.path.partition("?")[0], {}).items():
+                self.send_header(name, value)
             if start is not None:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             rest = body[start or 0 :]

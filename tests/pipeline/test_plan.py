@@ -36,6 +36,7 @@ def recipe_of(plugin_dir: str, sources: list, **rules) -> Recipe:
                 "retries": 1,
                 "backoff_s": 0.02,
                 "requests_per_s": 10_000,
+                "allow_private_addresses": ["127.0.0.1/32"],
             },
             "legs": {"fetch": {"stages": [{"use": "fetch"}]}},
         }

@@ -29,7 +29,8 @@ def test_a_plan_that_waits_for_a_site_stops_at_once(site, plugin_dir, tmp_path):
     site.answers["/watch/rain"] = [("retry-after", 429, 60)]
     (tmp_path / "trial.yaml").write_text(
         f"name: trial\nrun: {tmp_path / 'run'}\nsources: [{{type: urls, items: ['{url}']}}]\n"
-        f"ytdlp: {{plugin_dirs: ['{plugin_dir}']}}\nlegs: {{fetch: {{stages: [{{use: fetch}}]}}}}\n"
+        f"ytdlp: {{plugin_dirs: ['{plugin_dir}'], allow_private_addresses: [127.0.0.1/32]}}\n"
+        "legs: {fetch: {stages: [{use: fetch}]}}\n"
     )
     command = [sys.executable, "-m", "pipeline.cli", "plan", str(tmp_path / "trial.yaml")]
     planner = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)

@@ -88,7 +88,13 @@ def recipe(run, sources, plugin_dir, model):
             "run": str(run),
             "sources": sources,
             "plan": {"clip_max_s": 2, "unit_clips": 4, "without_transcript": "grid", "workers": 1},
-            "ytdlp": {"plugin_dirs": [plugin_dir], "timeout_s": 2, "retries": 0, "requests_per_s": 10_000},
+            "ytdlp": {
+                "plugin_dirs": [plugin_dir],
+                "timeout_s": 2,
+                "retries": 0,
+                "requests_per_s": 10_000,
+                "allow_private_addresses": ["127.0.0.1/32"],
+            },
             "legs": {
                 "fetch": {"stages": fetch},
                 "models": {"after": "fetch", "stages": [*models, {"use": "embed"}, {"use": "caption", "beams": 1}]},

@@ -19,7 +19,14 @@ AUDIO = bytes(range(256)) * 100
 
 @pytest.fixture
 def services(site, plugin_dir: str, tmp_path: Path) -> Services:
-    section = {"plugin_dirs": [plugin_dir], "timeout_s": 0.3, "retries": 1, "backoff_s": 0.02, "requests_per_s": 10_000}
+    section = {
+        "plugin_dirs": [plugin_dir],
+        "timeout_s": 0.3,
+        "retries": 1,
+        "backoff_s": 0.02,
+        "requests_per_s": 10_000,
+        "allow_private_addresses": ["127.0.0.1/32"],
+    }
     return Services(run_root=str(tmp_path), cache_dir=tmp_path / "cache", ytdlp={**section, "unknown_key": 1})
 
 

@@ -43,7 +43,14 @@ def videos(tmp_path_factory):
 
 @pytest.fixture
 def services(site, plugin_dir: str, tmp_path: Path) -> Services:
-    section = {"plugin_dirs": [plugin_dir], "timeout_s": 2, "retries": 1, "backoff_s": 0.02, "requests_per_s": 10_000}
+    section = {
+        "plugin_dirs": [plugin_dir],
+        "timeout_s": 2,
+        "retries": 1,
+        "backoff_s": 0.02,
+        "requests_per_s": 10_000,
+        "allow_private_addresses": ["127.0.0.1/32"],
+    }
     return Services(run_root=str(tmp_path), cache_dir=tmp_path / "cache", ytdlp=section)
 
 

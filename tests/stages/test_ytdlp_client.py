@@ -18,11 +18,19 @@ from stages.ytdlp_plugins import PluginError, use_plugins
 
 VTT = "WEBVTT\n\n00:02.000 --> 00:04.000\nhello\n\n00:10.000 --> 00:12.000\n[Music]\n"
 AUDIO = bytes(range(256)) * 200
+LOOPBACK = ("127.0.0.1/32",)
 
 
 @pytest.fixture(scope="module")
 def client(plugin_dir: str):
-    options = YtdlpOptions(plugin_dirs=(plugin_dir,), timeout_s=0.3, retries=2, backoff_s=0.02, requests_per_s=10_000)
+    options = YtdlpOptions(
+        plugin_dirs=(plugin_dir,),
+        timeout_s=0.3,
+        retries=2,
+        backoff_s=0.02,
+        requests_per_s=10_000,
+        allow_private_addresses=LOOPBACK,
+    )
     made = YtdlpClient(options)
     yield made
     made.close()
@@ -293,7 +301,7 @@ def test_odd_names_from_a_site_reach_no_path(site, client, tmp_path: Path):
 
 def test_requests_are_paced(site, plugin_dir: str):
     url = site.watch("rain", captions=VTT)
-    paced = YtdlpClient(YtdlpOptions(plugin_dirs=(plugin_dir,)), pace=Pace(5.0))
+    paced = YtdlpClient(YtdlpOptions(plugin_dirs=(plugin_dir,), allow_private_addresses=LOOPBACK), pace=Pace(5.0))
     for _ in range(2):
         paced.extract(url)
     times = site.asked_at_s
@@ -303,10 +311,12 @@ def test_requests_are_paced(site, plugin_dir: str):
 
 def test_without_the_folder_no_plugin_is_loaded(site, client, plugin_dir: str):
     url = site.put("/watch/rain", json.dumps({"says": "<html>, but through the plugin"}), "text/html")
-    with_plugin = YtdlpClient(YtdlpOptions(plugin_dirs=(plugin_dir,), requests_per_s=1000))
+    with_plugin = YtdlpClient(
+        YtdlpOptions(plugin_dirs=(plugin_dir,), requests_per_s=1000, allow_private_addresses=LOOPBACK)
+    )
     assert "through the plugin" in fault_of(lambda: with_plugin.extract(url)).detail
     site.put("/watch/rain", "<html><body>a page</body></html>", "text/html")
-    without = YtdlpClient(YtdlpOptions(requests_per_s=1000))
+    without = YtdlpClient(YtdlpOptions(requests_per_s=1000, allow_private_addresses=LOOPBACK))
     assert fault_of(lambda: without.extract(url)).reason == "unsupported"
     use_plugins([plugin_dir])
 
@@ -320,7 +330,9 @@ def test_cookies_are_read_and_never_written_back(site, tmp_path: Path):
     cookies = tmp_path / "cookies.txt"
     text = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tsecret\n"
     cookies.write_text(text)
-    with_cookies = YtdlpClient(YtdlpOptions(cookies_file=str(cookies), requests_per_s=1000))
+    with_cookies = YtdlpClient(
+        YtdlpOptions(cookies_file=str(cookies), requests_per_s=1000, allow_private_addresses=LOOPBACK)
+    )
     with_cookies.close()
     assert cookies.read_text() == text
 
