@@ -12,23 +12,29 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import plan_store, units
+from corpus import attempts, plan_store, units
 from corpus.store import Store
+from corpus.work_ids import unit_of
 from stages.cache import MediaCache
 
 
-def forget_leftovers(store: Store, cache_dir: Path) -> int:
-    """Drop what this machine has cached of sources whose units are all committed; how many there were."""
+def forget_leftovers(store: Store, cache_dir: Path, root_leg: str) -> int:
+    """Drop what this machine has cached of sources whose units, and their retries, are all committed; how many."""
     if not cache_dir.is_dir():
         return 0
     names = [entry.name for entry in cache_dir.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     if not names:
         return 0
     cache = MediaCache(cache_dir)
+    tried_again = {unit_of(work) for work in attempts.pending_retries(store, [root_leg])}
+
+    def is_done(unit_id: str) -> bool:
+        return unit_id not in tried_again and store.exists(units.root_path(unit_id))
+
     finished = [
         source_id
         for source_id, first_unit in _first_units(store, pa.array(names, pa.string()))
-        if all(store.exists(units.root_path(unit_id)) for unit_id in _units_of(store, source_id, first_unit))
+        if all(is_done(unit_id) for unit_id in _units_of(store, source_id, first_unit))
     ]
     for source_id in finished:
         cache.drop(source_id)

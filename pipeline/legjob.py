@@ -1,5 +1,7 @@
 """What a worker is told about a leg, and what it does with a unit: read, run its share of the chain, commit.
 
+A unit here is whatever a work id names: a planned unit, or a retry of some of its clips (corpus/attempts.py).
+
 `LegJob` is plain data: it travels to Ray workers, which build their stages from it and keep them open for the
 life of the process. A leg's chain is cut into groups: plain tasks for stages without a model, one pool of actors
 for a stretch of stages that holds models. The last group commits.
@@ -16,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from corpus import plan_store, units
+from corpus import attempts, plan_store, units
 from corpus.store import Store
+from corpus.work_ids import attempt_of, unit_of
 from pipeline.chain import Link
 from pipeline.worker import TALLY, UnitRunner, UnitTally, finish_unit, start_unit
 from stages.base import Services
@@ -42,6 +46,7 @@ class LegJob:
     cache_dir: str
     leg: str
     after: str | None
+    root_leg: str
     column_legs: tuple[str, ...]  # legs between the root leg and this one, in order: their columns are read too
     recipe_sha256: str
     groups: tuple[Group, ...]
@@ -52,6 +57,11 @@ class LegJob:
     @property
     def is_root(self) -> bool:
         return self.after is None
+
+    @property
+    def legs(self) -> tuple[str, ...]:
+        """This leg and those before it, root leg first: a retry that begins in one of them is this leg's, too."""
+        return (self.leg,) if self.is_root else (self.root_leg, *self.column_legs, self.leg)
 
     def services(self, group: int) -> Services:
         return Services(
@@ -89,14 +99,26 @@ def cut_into_groups(links: Sequence[Link], specs: Sequence[tuple[str, Mapping[st
 
 
 def read_unit(job: LegJob, unit_id: str) -> pa.Table:
-    """The unit as the leg's first stage sees it."""
+    """The unit, or the clips of a retry, as the leg's first stage sees it."""
     store = Store(job.run_root)
     if job.is_root:
-        return start_unit(plan_store.read_unit(store, unit_id), unit_id)
-    unit = units.read_root_unit(store, unit_id)
+        return start_unit(attempts.read_planned(store, unit_id, job.legs), unit_id)
+    unit = _as_of(store, job.root_leg, unit_id, root=True)
     for leg in job.column_legs:
-        unit = _beside(unit, units.read_columns_unit(store, leg, unit_id))
+        unit = _beside(unit, _as_of(store, leg, unit_id, root=False))
+    if attempt_of(unit_id):
+        again = attempts.read_planned(store, unit_id, job.legs).column("clip_id").combine_chunks()
+        unit = unit.filter(pc.is_in(unit.column("clip_id"), value_set=again)).combine_chunks()
     return start_unit(unit, unit_id)
+
+
+def _as_of(store: Store, leg: str, work: str, *, root: bool) -> pa.Table:
+    """A unit as a leg had left it when this attempt was planned: later retries do not change what it starts from."""
+    unit_id, attempt = unit_of(work), attempt_of(work)
+    known = [0]
+    if attempt:
+        known = [number for number in attempts.attempts_of(store, leg, unit_id, root=root) if number <= attempt]
+    return attempts.read_latest(store, leg, unit_id, root=root, attempts=known or [0])
 
 
 def read_unit_or_say(job: LegJob, unit_id: str) -> pa.Table:
@@ -140,19 +162,20 @@ def commit(job: LegJob, unit: pa.Table) -> pa.Table:
 
 def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, bool]:
     store = Store(job.run_root)
-    part = unit_id.split("-")[0]
+    attempt = attempt_of(unit_id)
+    part = plan_store.part_of(unit_id)
     meta = units.UnitMeta(
         leg=job.leg, recipe_sha256=job.recipe_sha256, plan_part_sha256=plan_part_sha256(job.run_root, part)
     )
     if job.is_root:
-        planned = plan_store.read_unit(store, unit_id)
+        planned = attempts.read_planned(store, unit_id, job.legs)
         unit = unit.drop_columns([name for name in passing(job) if name in unit.column_names])
-        result = units.commit_root(store, planned, unit, meta)
+        result = units.commit_root(store, planned, unit, meta, attempt=attempt)
         if result.committed:
-            forget_media(store, Path(job.cache_dir), planned)
+            forget_media(store, Path(job.cache_dir), job.leg, unit_id, planned)
     else:
-        root = units.read_root_unit(store, unit_id)
-        result = units.commit_columns(store, job.leg, root, unit, kept_columns(job), meta)
+        keys = attempts.read_planned(store, unit_id, job.legs) if attempt else units.read_root_unit(store, unit_id)
+        result = units.commit_columns(store, job.leg, keys, unit, kept_columns(job), meta, attempt=attempt)
     return unit, result.committed
 
 
@@ -211,24 +234,26 @@ def summary(tally: UnitTally, *, won: bool, outcomes: Mapping[str, int], audio_m
     return pa.Table.from_pylist([row], schema=SUMMARY)
 
 
-def forget_media(store: Store, cache_dir: Path, planned: pa.Table) -> None:
-    """Delete cached media that no uncommitted unit needs any more.
+def forget_media(store: Store, cache_dir: Path, root_leg: str, work: str, planned: pa.Table) -> None:
+    """Delete cached media that no uncommitted unit, and no uncommitted retry, needs any more.
 
     A source of one unit goes at once. One that spans k consecutive units goes when every unit within k of this one
     is committed: which of them hold the source is not looked up, so it may stay a little longer than it must.
     """
-    unit_id = planned.column("unit_id")[0].as_py()
     spans = dict(zip(planned.column("source_id").to_pylist(), planned.column("source_units").to_pylist(), strict=True))
     cache = MediaCache(cache_dir)
     for source_id, source_units in spans.items():
-        if (cache_dir / source_id).is_dir() and _neighbours_done(store, unit_id, source_units or 1):
+        if (cache_dir / source_id).is_dir() and _neighbours_done(store, root_leg, work, source_units or 1):
             cache.drop(source_id)
 
 
-def _neighbours_done(store: Store, unit_id: str, reach: int) -> bool:
-    if reach <= 1:
+def _neighbours_done(store: Store, root_leg: str, work: str, reach: int) -> bool:
+    attempt = attempt_of(work)
+    if reach <= 1 and not attempt:
         return True
-    part, number = unit_id.split("-")
+    part, number = unit_of(work).split("-")
     known = set(plan_store.unit_ids(store, part))
-    near = (f"{part}-{at:05d}" for at in range(int(number) - reach + 1, int(number) + reach) if at >= 0)
-    return all(store.exists(units.root_path(unit)) for unit in near if unit in known)
+    near = {f"{part}-{at:05d}" for at in range(int(number) - reach + 1, int(number) + reach) if at >= 0} & known
+    if not all(store.exists(units.root_path(unit)) for unit in near):
+        return False
+    return not any(unit_of(retry) in near for retry in attempts.pending_retries(store, [root_leg], part))

@@ -68,7 +68,7 @@ def run_leg(
     end.undone = todo.undone()
     compact.compact(store, leg, root=job.is_root)
     if job.is_root:
-        forget_leftovers(store, Path(job.cache_dir))
+        forget_leftovers(store, Path(job.cache_dir), leg)
     end.seconds = time.monotonic() - started
     yield end
 
@@ -105,6 +105,7 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
         cache_dir=str(cache_dir(store, recipe)),
         leg=leg,
         after=definition.after,
+        root_leg=recipe.root_leg,
         column_legs=column_legs(recipe, leg),
         recipe_sha256=recipe_sha256,
         groups=groups,

@@ -1,4 +1,4 @@
-"""What a leg has to do: planned units that the leg before has committed and this one has not, part by part.
+"""What a leg has to do: planned units, and retries, that the leg before has committed and this one has not.
 
     share = Partition.parse("2/8")
     for wave in waves(todo, 1024): ...
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from corpus import plan_store, units
+from corpus import attempts, plan_store, units
 from corpus.plan_store import UnitInfo
 from corpus.store import Store
 from pipeline.config import Recipe
@@ -113,10 +113,26 @@ class Todo:
                 work.todo.append(info)
             else:
                 work.waiting.append(info)
+        taken_up = set() if after is None else self._committed(self._leg_before(), part)
+        for retry, begins_in in attempts.pending_retries(self.store, self._legs(), part, done).items():
+            if self.share.has(retry):
+                is_ready = begins_in == self.leg or retry in taken_up
+                (work.todo if is_ready else work.waiting).append(attempts.retry_info(self.store, begins_in, retry))
         return work
 
+    def _legs(self) -> list[str]:
+        """This leg and those it starts from, root leg first."""
+        legs = [self.leg]
+        while (after := self.recipe.legs[legs[0]].after) is not None:
+            legs.insert(0, after)
+        return legs
+
+    def _leg_before(self) -> str:
+        """The leg whose retries this one takes up: not a job, which makes its columns of whole units anew."""
+        return [leg for leg in self._legs()[:-1] if self.recipe.legs[leg].job is None][-1]
+
     def _committed(self, leg: str, part: str) -> set[str]:
-        return units.done_units(self.store, leg, root=self.recipe.legs[leg].after is None, part=part)
+        return units.done_work(self.store, leg, root=self.recipe.legs[leg].after is None, part=part)
 
     def refuse_other_plan(self, work: PartWork) -> None:
         """OtherRun when what is committed of the part was made from another plan; asked once a part."""

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from corpus.schema import OUTCOME
 from corpus.storage_faults import storage_fault
+from corpus.work_ids import attempt_of
 from pipeline.chain import Link
 from stages.base import Services, with_columns
 
@@ -199,14 +200,14 @@ def _count_endings(returned: pa.Table, tally: StageTally) -> None:
 
 
 def start_unit(unit: pa.Table, unit_id: str) -> pa.Table:
-    """A planned (or committed) unit made ready for a leg: outcome columns in place, `ok` taken as live."""
+    """A planned (or committed) unit, or a retry, made ready for a leg: outcome columns in place, `ok` taken as live."""
     for typed in OUTCOME:
         if typed.name not in unit.column_names:
             unit = unit.append_column(typed, pa.nulls(unit.num_rows, typed.type))
     outcome = unit.column("outcome")
     unit = with_columns(unit, {"outcome": pc.if_else(pc.equal(outcome, "ok"), None, outcome)}, OUTCOME)
-    attempt = pc.fill_null(unit.column("attempt"), pa.scalar(0, pa.int16()))
-    return _with_tally(with_columns(unit, {"attempt": attempt}, OUTCOME), UnitTally(unit_id=unit_id))
+    attempts = [attempt_of(unit_id)] * unit.num_rows
+    return _with_tally(with_columns(unit, {"attempt": attempts}, OUTCOME), UnitTally(unit_id=unit_id))
 
 
 def _tally_of(unit: pa.Table) -> UnitTally:

@@ -11,7 +11,8 @@ stand before `caption`, which then has one clip to caption instead of many.
 
 The joined clip's row is its first clip's: its caption too, where captions differ. (The likeliest caption would be the
 alternative, but likelihood favours short and general ones, and a row's caption should be of its own audio.)
-Only live clips of one source in one unit are looked at, so a unit's result never depends on another unit.
+Only live clips of one source in one unit are looked at, so a unit's result never depends on another unit. A retry
+joins nothing: its clips come back one by one, whatever their neighbours had become in the meantime.
 The joined clip's audio is its members' samples in order (the exporter puts them together); its CLAP embedding,
 where there is one, the normalised mean of the members'.
 """
@@ -24,6 +25,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Gt, Le
 
 from corpus.schema import SCORE, fields
@@ -66,7 +68,8 @@ class Join:
 
     def run(self, clips: pa.Table) -> pa.Table:
         rows = clips.select(["clip_id", *(name for name in self.reads if name != "clap_audio_embedding")]).to_pylist()
-        runs = self._runs(rows, None if self.by == "caption" else _unit_vectors(clips))
+        again = "attempt" in clips.column_names and pc.any(pc.greater(clips.column("attempt"), 0)).as_py()
+        runs = [] if again else self._runs(rows, None if self.by == "caption" else _unit_vectors(clips))
         merged_into: list[str | None] = [None] * len(rows)
         joined_end_ms: list[int | None] = [None] * len(rows)
         endings: list[Ending | None] = [None] * len(rows)

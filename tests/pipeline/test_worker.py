@@ -135,5 +135,5 @@ def test_committed_units_start_with_ok_rows_live():
     table = table.set_column(
         table.schema.get_field_index("outcome"), "outcome", pa.array(["ok", "failed", "ok", "filtered"])
     )
-    table, _ = finish_unit(start_unit(table, "u"))
+    table, _ = finish_unit(start_unit(table, "00000-00000"))
     assert table.column("outcome").to_pylist() == [None, "failed", None, "filtered"]
