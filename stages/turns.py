@@ -1,0 +1,117 @@
+"""The caller's side of the governor (stages/governor.py): wait for a turn, ask as its session, say how it ended.
+
+    turns = Turns(governor, rules)
+    with turns.at(url) as turn:             # sleeps; raises SiteShut, or Fault where the recipe wants that
+        session_named(turn.session).extract(url)      # a Fault that leaves the block is reported, and so is success
+
+One call of the governor for a turn, and one more where the wait was long (a pause may have begun meanwhile).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from stages.faults import Fault
+from stages.gate import Rules
+from stages.governor import Turn
+
+#: A turn that was waited for longer than this is asked for again before it is used.
+SURE_S = 1.0
+#: What a fault says of the session, in the words of stages/gate.py; of all other reasons the site has answered us.
+KINDS = {
+    "blocked": "blocked",
+    "http_429": "http_429",
+    "http_5xx": "http_5xx",
+    **dict.fromkeys(["timeout", "network", "truncated"], "network"),
+    **dict.fromkeys(["too_slow", "tls", "transcript_empty", "extractor_failed"], "refused"),
+}
+#: Second-level names that belong to a country's registry: bbc.co.uk is a site, co.uk is none.
+REGISTRY_NAMES = frozenset({"ac", "co", "com", "edu", "gob", "gov", "net", "ne", "or", "org"})
+
+
+class Asked(Protocol):
+    """The governor, or what stands for it in this process."""
+
+    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn: ...
+
+    def report(
+        self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None
+    ) -> None: ...
+
+
+class SiteShut(Exception):
+    """A site lets no session of the recipe in: the unit (or the plan) is left for another day, nothing is marked."""
+
+
+class Turns:
+    """A recipe's turns. `when_shut` is `stop` (SiteShut is raised) or `fail` (the source fails as `blocked`)."""
+
+    def __init__(self, governor: Asked, rules: Rules, *, when_shut: str = "stop") -> None:
+        self._governor = governor
+        self._rules = rules
+        self._names = {name for name, _ in rules.sessions}
+        self._when_shut = when_shut
+
+    @contextmanager
+    def at(self, url: str, *, session: str | None = None, planned: bool = False) -> Iterator[Turn]:
+        """Wait for a turn to ask for `url`; what the block raises is reported as its outcome.
+
+        session: the one that found this address, where there are several; others may be refused there.
+        planned: the address is from the plan. If it is refused it may only be old, which says nothing of the session;
+            and where its session pauses it is not waited for: Fault `blocked`, extract again.
+        """
+        turn = self._wait(site_of(url), session if session in self._names else None, planned)
+        kind, retry_after_s = "refused", None  # also where a bug of ours ends the block
+        try:
+            yield turn
+            kind = "ok"
+        except Fault as fault:
+            kind, retry_after_s = KINDS.get(fault.reason, "ok"), fault.retry_after_s
+            if planned and kind == "blocked":
+                kind = "refused"
+            raise
+        finally:
+            source = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
+            self._governor.report(self._rules, turn, kind, source, retry_after_s)
+
+    def _wait(self, site: str, session: str | None, planned: bool) -> Turn:
+        kept: Turn | None = None
+        while True:
+            turn = self._governor.ask(self._rules, site, session, kept)
+            if turn.shut:
+                raise self._shut(turn)
+            if turn.session and turn == kept:
+                return turn
+            if planned and session and len(self._names) > 1 and turn.paused:
+                raise Fault("blocked", f"the session {session}, which found the address, pauses")
+            # Not all at the same moment: who waits for the end of a pause need not come as a crowd.
+            time.sleep(turn.wait_s if turn.session else turn.wait_s * random.uniform(1.0, 1.1))
+            if turn.session and turn.wait_s <= SURE_S:
+                return turn
+            kept = turn if turn.session else None
+
+    def _shut(self, turn: Turn) -> Exception:
+        if self._when_shut == "fail":
+            return Fault("blocked", "the site lets no session in")
+        return SiteShut(turn.shut)
+
+
+def site_of(url: str) -> str:
+    """Whose ceiling a request counts for: `youtube.com` for all its hosts; an address, or another port, by itself."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    port = f":{parts.port}" if parts.port not in (None, 80, 443) else ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        labels = host.split(".")
+        country = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in REGISTRY_NAMES
+        host = ".".join(labels[-3 if country else -2 :])
+    return host + port
