@@ -54,7 +54,7 @@ class RunLog:
 class _DriverLog(logging.FileHandler):
     """A line that cannot be written is lost in silence: Python's way would print a traceback for each."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
         """See above."""
 
     def close(self) -> None:
@@ -70,13 +70,13 @@ def run_log(store: Store, verb: str, level: str = "INFO") -> Iterator[RunLog]:
     folder = (Path(local) if local is not None else Path(tempfile.mkdtemp(prefix="autorecap-logs-"))) / name
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    handler = _DriverLog(folder / "driver.log", encoding="utf-8")
+        handler = _DriverLog(folder / "driver.log", encoding="utf-8")
+        log = RunLog(folder)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)
     root.setLevel(level)
-    log = RunLog(folder)
     try:
         yield log
     finally:

@@ -49,7 +49,7 @@ class StageTally:
 
 @dataclass
 class UnitTally:
-    """What has happened to a unit so far in this leg. `error` set = not to be committed; `stop` set = nothing can be."""
+    """What has happened to a unit so far in this leg. `error`: it is not to be committed; `stop`: nothing can be."""
 
     unit_id: str
     stages: list[StageTally] = field(default_factory=list)
