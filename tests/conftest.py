@@ -67,3 +67,11 @@ def s3() -> Iterator[Any]:
             patch.setenv(name, value)
         yield running
     running.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Any]:
+    """A disk of 1 MB (tests/full_disk.py)."""
+    disk = _load("full_disk").SmallDisk(tmp_path / "disk", 1024)
+    yield disk
+    disk.close()

@@ -60,7 +60,8 @@ def test_a_driver_whose_process_is_gone_leaves_its_place_at_once(store):
     work = (
         "import sys, time; from corpus.store import Store; from pipeline.presence import at_work\n"
         "from pipeline.todo import Partition\n"
-        "held = at_work(Store(sys.argv[1]), 'fetch', Partition()); held.__enter__(); print('at work', flush=True); time.sleep(60)"
+        "held = at_work(Store(sys.argv[1]), 'fetch', Partition()); held.__enter__()\n"
+        "print('at work', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", work, store.root], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "at work\n"
