@@ -3,7 +3,7 @@
 The unit travels as one Arrow table with every planned row. `UnitRunner` hands each stage the live rows only,
 puts what comes back beside the ended rows, and keeps a tally. It holds the rule that no stage adds, drops or
 reorders rows. A stage that raises stops its unit, not the run: the unit stays uncommitted and is tried again by
-the next start.
+the next start. What the worker is at is told to `services.watch`, stage by stage: a worker may die, or hang, in any.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -23,10 +23,17 @@ from corpus.schema import OUTCOME
 from corpus.storage_faults import storage_fault
 from corpus.work_ids import attempt_of
 from pipeline.chain import Link
+from pipeline.isolate import OPEN, Clip, Crash
 from stages.base import Services, with_columns
 
 #: One string column that travels with a unit between workers: the tally so far, as JSON in its first row.
 TALLY = "_tally"
+
+#: How a stage is called among the steps that a worker is at.
+STAGE = "stage "
+
+#: How the clips that killed their worker are counted.
+CRASHED = "failed/crashed"
 
 log = logging.getLogger(__name__)
 
@@ -74,39 +81,50 @@ class UnitTally:
 
 
 class UnitRunner:
-    """A run of consecutive stages, opened once, applied to unit after unit."""
+    """A run of consecutive stages, opened once, applied to unit after unit.
 
-    def __init__(self, links: Sequence[Link], services: Services) -> None:
+    `stage_limit_s`: how long opening them, or a stage of a unit, may take from one sign of life to the next.
+    """
+
+    def __init__(self, links: Sequence[Link], services: Services, stage_limit_s: float | None = None) -> None:
         self._links = list(links)
         self._services = services
+        self._limit_s = stage_limit_s
         self._open = False
 
-    def run(self, unit: pa.Table) -> pa.Table:
-        """The unit after these stages; its tally says what they did. Never raises for what a stage does."""
+    def run(self, unit: pa.Table, crashed: Mapping[str, Crash] | None = None, share: float = 1.0) -> pa.Table:
+        """The unit after these stages; its tally says what they did. Never raises for what a stage does.
+
+        `crashed`: clips that are known to kill a stage, and are ended before it. `share` of the stages' time is given.
+        """
         tally = _tally_of(unit)
         if tally.error is None:
             with _Warnings(tally.warnings):
-                unit = self._run(unit, tally)
+                unit = self._run(unit, tally, crashed or {}, share)
         return _with_tally(unit, tally)
 
-    def _run(self, unit: pa.Table, tally: UnitTally) -> pa.Table:
-        name = "open"
+    def _run(self, unit: pa.Table, tally: UnitTally, crashed: Mapping[str, Crash], share: float) -> pa.Table:
+        name = OPEN
         try:
-            self._open_once()
+            self.open()
             for link in self._links:
                 name = link.name
                 counts = StageTally(stage=name)
-                unit = run_stage(link, unit, counts)
+                limit_s = None if self._limit_s is None else self._limit_s * share
+                with self._services.watch(STAGE + name, tally.unit_id, limit_s=limit_s):
+                    unit = run_stage(link, unit, counts, crashed)
                 tally.stages.append(counts)
         except Exception as error:  # noqa: BLE001  a bug of one stage must not take the other units down
             tally.fail(f"stage {name}", error)
             log.error("%s\n%s", tally.error, traceback.format_exc())
         return unit
 
-    def _open_once(self) -> None:
+    def open(self) -> None:
+        """Open the stages, if they are not open."""
         if not self._open:
-            for link in self._links:
-                link.stage.open(self._services)
+            with self._services.watch(STAGE + OPEN, limit_s=self._limit_s):
+                for link in self._links:
+                    link.stage.open(self._services)
             self._open = True
 
     def close(self) -> None:
@@ -117,7 +135,7 @@ class UnitRunner:
             self._open = False
 
 
-def run_stage(link: Link, unit: pa.Table, tally: StageTally) -> pa.Table:
+def run_stage(link: Link, unit: pa.Table, tally: StageTally, crashed: Mapping[str, Crash] | None = None) -> pa.Table:
     """One stage on the unit's live rows. Raises StageBrokeItsPromise when it does not keep to its contract."""
     started = time.perf_counter()
     live = pc.is_null(unit.column("outcome"))
@@ -125,12 +143,28 @@ def run_stage(link: Link, unit: pa.Table, tally: StageTally) -> pa.Table:
     tally.clips_in = given.num_rows
     spans = pc.subtract(given.column("end_ms"), given.column("start_ms"))
     tally.audio_ms = pc.sum(spans).as_py() or 0
+    if here := {clip_id: crash for clip_id, crash in (crashed or {}).items() if crash.stage == link.name}:
+        unit = _end_crashed(unit, here)
+        live = pc.is_null(unit.column("outcome"))
+        given = unit.filter(live)
     returned = link.stage.run(given) if given.num_rows else given
     _check_promise(link, given, returned)
     unit = _merge(link, unit, live, returned)
     _count_endings(returned, tally)
+    if killers := tally.clips_in - given.num_rows:
+        tally.ended[CRASHED] = tally.ended.get(CRASHED, 0) + killers
     tally.seconds = time.perf_counter() - started
     return unit
+
+
+def _end_crashed(unit: pa.Table, crashed: Mapping[str, Crash]) -> pa.Table:
+    """The unit with these of its live clips ended."""
+    rows = unit.select(["clip_id", *OUTCOME.names]).to_pylist()
+    for row in rows:
+        crash = crashed.get(row["clip_id"])
+        if crash is not None and row["outcome"] is None:
+            row.update(outcome="failed", reason="crashed", detail=crash.detail, stage=crash.stage)
+    return with_columns(unit, {name: [row[name] for row in rows] for name in OUTCOME.names[:4]}, OUTCOME)
 
 
 def _check_promise(link: Link, given: pa.Table, returned: pa.Table) -> None:
@@ -208,6 +242,18 @@ def start_unit(unit: pa.Table, unit_id: str) -> pa.Table:
     unit = with_columns(unit, {"outcome": pc.if_else(pc.equal(outcome, "ok"), None, outcome)}, OUTCOME)
     attempts = [attempt_of(unit_id)] * unit.num_rows
     return _with_tally(with_columns(unit, {"attempt": attempts}, OUTCOME), UnitTally(unit_id=unit_id))
+
+
+def live_clips(unit: pa.Table) -> list[Clip]:
+    """The clips that have not ended."""
+    live = unit.filter(pc.is_null(unit.column("outcome"))).select(["clip_id", "source_id"])
+    return [Clip(row["clip_id"], row["source_id"]) for row in live.to_pylist()]
+
+
+def part_of_unit(unit: pa.Table, clip_ids: Sequence[str]) -> pa.Table:
+    """Some rows of a unit, as a unit."""
+    rows, tally = finish_unit(unit)
+    return _with_tally(rows.filter(pc.is_in(rows.column("clip_id"), pa.array(clip_ids, pa.string()))), tally)
 
 
 def _tally_of(unit: pa.Table) -> UnitTally:

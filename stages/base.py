@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -46,6 +47,24 @@ class Needs:
     model: bool = False
 
 
+class Watch(Protocol):
+    """`with services.watch("decode", clip_id, limit_s=60.0): ...`: a wall-clock limit on what may hang in native code.
+
+    Past the limit the worker process is ended, with every process that it has started; that counts as a crash of the
+    clip (or source) named. Of nested ones the innermost counts, and when it ends the clock of the outer one starts
+    anew: a stage may take its limit from one sign of life to the next. Without a limit it is waited for ever.
+    """
+
+    def __call__(
+        self, what: str, subject: str | None = None, *, limit_s: float | None = None
+    ) -> AbstractContextManager[None]: ...
+
+
+def unwatched(what: str, subject: str | None = None, *, limit_s: float | None = None) -> AbstractContextManager[None]:
+    """Nobody watches: a stage that is used by itself, outside of a worker."""
+    return nullcontext()
+
+
 @dataclass(kw_only=True)
 class Services:
     """What a stage may use of the run it is part of. One per worker process."""
@@ -55,6 +74,7 @@ class Services:
     device: str = "cpu"  # "cpu" or "cuda"
     threads: int = 1  # CPU threads a model may use
     ytdlp: Mapping[str, Any] = field(default_factory=dict)  # the recipe's `ytdlp` section, as plain values
+    watch: Watch = unwatched
 
 
 @runtime_checkable
