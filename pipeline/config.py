@@ -32,6 +32,8 @@ from pydantic import (
 )
 
 from stages.guard import networks
+from stages.opt_outs import DEFAULT as OPT_OUTS
+from stages.opt_outs import OptOut
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -106,6 +108,7 @@ class YtDlp(Section):
     backoff_s: float = Field(default=2.0, ge=0, le=3600)
     requests_per_s: float = Field(default=1.0, gt=0, le=10_000)
     allow_private_addresses: list[str] = Field(default_factory=list)
+    respect_opt_outs: list[OptOut] = Field(default_factory=lambda: list(OPT_OUTS))
 
     @field_validator("allow_private_addresses")
     @classmethod

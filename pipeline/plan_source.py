@@ -86,7 +86,8 @@ def plan_source(entry: SourceEntry, rules: Rules, client: Callable[[], YtdlpClie
             known, transcript = _ask_site(known, client)
         return _cut(known, transcript, rules)
     except Fault as fault:
-        return replace(known, outcome="failed", reason=fault.reason, detail=clean(fault.detail))
+        outcome = "ended" if fault.reason == "opted_out" else "failed"  # its owner's wish is no failure of ours
+        return replace(known, outcome=outcome, reason=fault.reason, detail=clean(fault.detail))
 
 
 def _ask_site(known: PlannedSource, client: Callable[[], YtdlpClient]) -> tuple[PlannedSource, Transcript | None]:

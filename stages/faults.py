@@ -18,6 +18,7 @@
 | `transcript_broken` | no | no | listed, but cannot be read: taking it for silence would be wrong |
 | `sidecar_broken` | no | no | the file's `<stem>.json` is not what it should be |
 | `refused_address` | no | no | an address inside our own network, or a page's own proxy (stages/guard.py) |
+| `opted_out` | no | no | the page's or the media's headers ask machines to stay away (stages/opt_outs.py): no failure |
 | `http_other` | no | no | another 4xx answer |
 | `blocked` | yes | no | 403, a bot check, a captcha: the video may be alive |
 | `http_429` | yes | yes | too many requests; `Retry-After` is honoured |
@@ -57,7 +58,7 @@ RULES: dict[str, Rule] = {
         ["gone", "private", "age_restricted", "geo_blocked", "drm", "live", "playlist", "unsupported"], _DEAD
     ),
     **dict.fromkeys(["no_audio", "undecodable", "unreadable", "empty_file", "too_large", "too_long"], _DEAD),
-    **dict.fromkeys(["transcript_broken", "sidecar_broken", "refused_address", "http_other"], _DEAD),
+    **dict.fromkeys(["transcript_broken", "sidecar_broken", "refused_address", "opted_out", "http_other"], _DEAD),
     **dict.fromkeys(["blocked", "too_slow", "tls", "transcript_empty", "extractor_failed"], _LATER),
     **dict.fromkeys(["http_429", "http_5xx", "timeout", "network", "truncated"], _AGAIN),
 }

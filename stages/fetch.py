@@ -9,7 +9,8 @@ A local file is used where it lies; an object behind an fsspec URL is copied. Wh
 `services.cache_dir/<source_id>/` until the source's units are committed: its presence there is the proof of
 a complete fetch, so a crash asks no site twice. Requests are paced for the whole node (stages/pace.py).
 
-A source that cannot be had ends all its clips as `failed`, with a reason of stages/faults.py.
+A source that cannot be had ends all its clips as `failed`, with a reason of stages/faults.py; one whose media opt out
+(stages/opt_outs.py) ends them as `filtered / opted_out`.
 """
 
 from __future__ import annotations
@@ -124,4 +125,6 @@ def _chunks(url: str) -> Iterator[bytes]:
 
 
 def _ending(item: Path | Fault) -> Ending | None:
-    return Ending("failed", item.reason, item.detail) if isinstance(item, Fault) else None
+    if not isinstance(item, Fault):
+        return None
+    return Ending("filtered" if item.reason == "opted_out" else "failed", item.reason, item.detail)

@@ -48,8 +48,8 @@ MAX_ENCODINGS = 2
 _PIECE = 65_536
 _WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
-#: Called with the URL and headers of every answer; may raise Fault.
-Watcher = Callable[[str, Mapping[str, str]], None]
+#: Called with every answer's asked and answering URL and its headers; may raise Fault.
+Watcher = Callable[[str, str, Mapping[str, Any]], None]
 
 
 def guarded_director(ydl: YoutubeDL, guard: AddressGuard, watcher: Watcher | None = None) -> RequestDirector:
@@ -98,7 +98,7 @@ class GuardedRH(UrllibRH):
                 raise Fault("refused_address", "the page names a proxy of its own")
             answer = BoundedResponse(super()._send(request))
             if self._watcher is not None:
-                self._watcher(answer.url, answer.headers)
+                self._watcher(request.url, answer.url, answer.headers)
         except Fault as fault:
             raise RequestError(cause=fault) from fault
         except HTTPError as error:

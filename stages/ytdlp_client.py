@@ -89,7 +89,7 @@ class YtdlpClient:
     def read_image(self, url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
         """A picture's bytes; Fault, `too_large` for more than `max_bytes`."""
         too_large = Fault("too_large", f"the picture is larger than {max_bytes} bytes")
-        return self._with_retries(url, lambda: self._session.read(url, headers, max_bytes, too_large))
+        return self._with_retries(url, lambda: self._session.read_media(url, headers, max_bytes, too_large))
 
     def _fetch(self, media: YtdlpMedia, folder: Path, limits: Limits) -> Path:
         address = media.address

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from stages import opt_outs
 from stages.ytdlp_formats import choose_format
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,16 @@ class YtdlpOptions:
     backoff_s: float = 2.0
     requests_per_s: float = 1.0
     allow_private_addresses: tuple[str, ...] = ()
+    respect_opt_outs: tuple[str, ...] = opt_outs.DEFAULT
 
     @classmethod
     def from_mapping(cls, section: Mapping[str, Any]) -> YtdlpOptions:
         """From plain values; keys this class does not know are left out."""
         known = {f.name for f in fields(cls)}
-        values = {key: value for key, value in section.items() if key in known}
-        lists = {key: tuple(values.get(key, ())) for key in ("plugin_dirs", "allow_private_addresses")}
-        return cls(**{**values, **lists})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in section.items() if key in known
+        }
+        return cls(**values)
 
 
 def ydl_params(options: YtdlpOptions) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def test_every_listed_source_has_an_outcome(site, plugin_dir: str, store: Store)
     site.answers["/watch/busy"] = [429, 429]
     site.answers["/watch/broken"] = [500, 503]
     site.answers["/watch/passing"] = [503]
+    site.headers["/watch/closed"] = {"X-Robots-Tag": "noai"}
     listed = {
         site.watch("rain", captions=VTT): ("planned", None),
         site.watch("talk", captions=COVERED): ("ended", "no_gaps"),
@@ -105,6 +106,8 @@ def test_every_listed_source_has_an_outcome(site, plugin_dir: str, store: Store)
         site.watch("broken", captions=VTT): ("failed", "http_5xx"),
         site.watch("passing", captions=VTT): ("planned", None),
         site.watch("aeon", captions=VTT, duration=1e9): ("failed", "too_long"),
+        site.watch("closed", captions=VTT): ("ended", "opted_out"),
+        "http://127.0.0.66:9/watch/rain": ("failed", "refused_address"),
         f"{site.url}/watch/gone": ("failed", "gone"),
         "not a url": ("failed", "unsupported"),
         "file:///etc/passwd": ("failed", "unsupported"),
@@ -116,7 +119,7 @@ def test_every_listed_source_has_an_outcome(site, plugin_dir: str, store: Store)
     last = seen[-1]
     assert last == result.progress
     assert last.done == last.sources == last.planned + last.ended + last.failed == len(listed)
-    assert (last.planned, last.ended, last.failed) == (2, 3, 8)
+    assert (last.planned, last.ended, last.failed) == (2, 4, 9)
     assert result.reasons["http_429"] == 1
     assert site.times_asked("/watch/busy") == 2
     assert site.times_asked("/watch/gone") == 1

@@ -1,4 +1,4 @@
-"""The one way out: each request of yt-dlp, and each redirect, is held to the allowed addresses and to bounded bodies."""
+"""The one way out: each request, and each redirect, is held to the allowed addresses and to bounded bodies."""
 
 from __future__ import annotations
 
