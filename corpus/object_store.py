@@ -13,6 +13,7 @@ import os
 import secrets
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,34 @@ def keeps_first(fs: Any, name: str) -> bool:
     finally:
         with suppress(OSError):
             fs.rm_file(probe)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload in parts that has not been finished; nothing can be read of it."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    begun_s: float
+
+
+def unfinished_uploads(fs: Any, base: str) -> list[Upload]:
+    """The first thousand below `base`, where the client knows of uploads (s3fs does)."""
+    if not hasattr(fs, "call_s3"):
+        return []
+    bucket, _, prefix = base.partition("/")
+    found = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/" if prefix else "")
+    return [
+        Upload(bucket, upload["Key"], upload["UploadId"], upload["Initiated"].timestamp())
+        for upload in found.get("Uploads", [])
+        if not prefix or upload["Key"].startswith(f"{prefix}/")
+    ]
+
+
+def abort_upload(fs: Any, upload: Upload) -> None:
+    with suppress(FileNotFoundError):  # finished or aborted by now
+        fs.abort_mpu(upload.bucket, upload.key, upload.upload_id)
 
 
 def _send(fs: Any, name: str, data: bytes | Path, *, exclusive: bool) -> None:

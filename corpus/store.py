@@ -27,6 +27,7 @@ TEMPORARY = ".tmp-"
 
 #: Paths relative to the store; a name of its own because the class below has a method called `list`.
 Paths = list[str]
+Uploads = list[object_store.Upload]
 
 #: What `link` says where a file system has no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
@@ -168,6 +169,13 @@ class Store:
             return file.stat().st_mtime
         fs, name = self.fs_and_path(path)
         return float(fs.modified(name).timestamp())
+
+    def unfinished_uploads(self) -> Uploads:
+        """Uploads in parts that a killed writer left: an object store keeps, and bills, the parts."""
+        return [] if self._is_local else object_store.unfinished_uploads(*self._remote)
+
+    def abort_upload(self, upload: object_store.Upload) -> None:
+        object_store.abort_upload(self._remote[0], upload)
 
     def delete(self, path: str) -> None:
         """Remove a file; nothing happens when it is not there."""

@@ -2,20 +2,16 @@
 
     report = verify_corpus(store, ["fetch", "models"], decode=True)
 
-With `sweep`, what killed writers left behind (temporary files, tars that no unit names) is deleted; without, it is
-counted. It is never an error: no reader looks at it. A tar is swept only when it is known that no unit names it: the
-audio of a unit that cannot be read is kept, it may be all that is left of a source.
+With `sweep`, what killed writers left behind (corpus/sweep.py) is deleted; without, it is counted.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import BinaryIO, TypeVar
 
 import pyarrow.compute as pc
@@ -26,6 +22,8 @@ from corpus.plan_store import UnitInfo
 from corpus.report import Check, Report
 from corpus.schema import OUTCOMES, PLAN, SOURCES
 from corpus.store import Store
+from corpus.sweep import leftovers
+from corpus.sweep import sweep as sweep_away
 from corpus.verify_dedup import look_at_dedup
 from corpus.verify_unit import UnitFindings, look_at_unit
 
@@ -34,9 +32,6 @@ Found = TypeVar("Found")
 
 #: A report names so many faults of one kind; the rest are counted.
 FAULTS_SHOWN = 5
-
-#: The tar of a unit, as commits name it.
-_TAR_NAME = re.compile(r"([0-9]+-[0-9]+)-[0-9a-f]{12}\.tar")
 
 #: Units whose findings are kept while the first of them is waited for.
 _AHEAD = 64
@@ -67,9 +62,14 @@ class _Leg:
     outcomes: Counter[str] = field(default_factory=Counter)
 
 
-def verify_corpus(store: Store, legs: Sequence[str], *, decode: bool = False, sweep: bool = False) -> Report:
-    """Check a run folder whose legs (root leg first) have committed what they have. See the module's text."""
-    leftovers = _candidates(store)  # listed first: what is committed from here on is no orphan
+def verify_corpus(
+    store: Store, legs: Sequence[str], *, decode: bool = False, sweep: bool = False, spare_s: float = 0.0
+) -> Report:
+    """Check a run folder whose legs (root leg first) have committed what they have. See the module's text.
+
+    `spare_s`: leftovers younger than this are left alone, since a driver is at work.
+    """
+    left = leftovers(store)  # listed first: what is committed from here on is no orphan
     plan = _read_plan(store)
     clips = sum(info.rows for info in plan.units.values())
     said = f"{plan.sources} sources, {clips} clips in {len(plan.units)} units"
@@ -79,7 +79,9 @@ def verify_corpus(store: Store, legs: Sequence[str], *, decode: bool = False, sw
         leg, leg_checks = _look_at_leg(store, name, plan, root, decode=decode)
         checks += leg_checks
         root = root or leg
-    checks.append(_sweep(store, leftovers, root, sweep=sweep))
+    named, read = (root.tars, root.read) if root else (set(), set())
+    swept = sweep_away(store, left, named, read, delete=sweep, spare_s=spare_s)
+    checks.append(Check("leftovers of killed writers", True, swept.says(deleted=sweep)))
     return Report(checks)
 
 
@@ -224,53 +226,6 @@ def _sha256_of(file: BinaryIO) -> str:
 def _sha256_now(store: Store, leg: _Leg, unit_id: str) -> str:
     """Of a unit that was committed while the others were looked at."""
     return hashlib.sha256(store.read(units.unit_path(leg.name, unit_id, root=leg.root))).hexdigest()
-
-
-# -- leftovers
-
-
-@dataclass
-class _Leftovers:
-    tars: list[str]
-    temporary: list[str]
-
-
-def _candidates(store: Store) -> _Leftovers:
-    return _Leftovers(store.list("corpus/audio"), store.list("", temporary=True))
-
-
-def _sweep(store: Store, found: _Leftovers, root: _Leg | None, *, sweep: bool) -> Check:
-    orphans = [path for path in found.tars if _is_orphan(store, path, root)]
-    if sweep:
-        for path in orphans:
-            _delete_orphan(store, path)
-        for path in found.temporary:
-            store.delete(path)
-    what = f"{len(orphans)} orphan tars, {len(found.temporary)} temporary files"
-    if sweep:
-        what += " deleted"
-    elif orphans or found.temporary:
-        what += "; --sweep deletes them when no run is working"
-    return Check("leftovers of killed writers", True, what)
-
-
-def _is_orphan(store: Store, path: str, root: _Leg | None) -> bool:
-    """Whether it is certain that no unit names this tar."""
-    name = _TAR_NAME.fullmatch(PurePosixPath(path).name)
-    if name is None or (root is not None and path in root.tars):
-        return False
-    was_read = root is not None and name[1] in root.read
-    return was_read or not store.exists(units.root_path(name[1]))
-
-
-def _delete_orphan(store: Store, path: str) -> None:
-    """Delete a tar; put it back if its unit has been committed in this very moment."""
-    unit_id = PurePosixPath(path).name.rsplit("-", 1)[0]
-    was_there = store.exists(units.root_path(unit_id))
-    data = store.read(path)
-    store.delete(path)
-    if not was_there and store.exists(units.root_path(unit_id)):
-        store.put_if_absent(path, data)
 
 
 # -- helpers

@@ -271,13 +271,16 @@ def split_of(text: str | None) -> dict[str, float] | None:
 
 def verify_verb(path: str, *, decode: bool, sweep: bool) -> int:
     """A folder with a run.json is a run; one with a manifest.json (or its remains) is an export."""
+    from corpus.sweep import SPARE_S
     from corpus.verify import verify_corpus
     from corpus.verify_shards import verify_shards
+    from pipeline.presence import drivers_at_work
 
     store = open_store(path)
     if store.exists("run.json"):
         read_record(store)
-        report = verify_corpus(store, list(legs_of(store)), decode=decode, sweep=sweep)
+        spare_s = SPARE_S if drivers_at_work(store) else 0.0
+        report = verify_corpus(store, list(legs_of(store)), decode=decode, sweep=sweep, spare_s=spare_s)
     else:
         report = verify_shards(store.root, decode=decode)
     for line in report.lines():
