@@ -39,6 +39,11 @@ __all__ = ["AudioSource", "DecodeError", "Folded", "MediaInfo", "decode_segments
 PREROLL_S = 1.0
 #: Native samples on either side of a span that the resampling filter may look at.
 RESAMPLE_CONTEXT_S = 0.05
+#: Decoding starts this long before a span, at whatever rate it is wanted (two rates' grids meet every 50 ms or sooner,
+#: but for rates nobody uses): what is read of a file depends on the span only.
+LEAD_S = PREROLL_S + 2 * RESAMPLE_CONTEXT_S
+#: `read_span` reads on for so long, which is more than any rate needs.
+_READ_ON_S = 1.5
 #: Frames looked at on opening.
 _FIRST_FRAMES = 24
 #: Two start times this close are the same one.
@@ -141,8 +146,9 @@ class AudioSource:
             raise ValueError(f"a span starts at 0 ms or later and ends after its start, not {start_ms} to {end_ms}")
         first = _samples(start_ms, rate)
         last = first + _samples(end_ms - start_ms, rate)
+        begin = _samples(start_ms, self.sample_rate_hz) - math.ceil(LEAD_S * self.sample_rate_hz)
         same = rate == self.sample_rate_hz
-        wave = self._samples(first, last, meter) if same else self._resampled(first, last, rate, meter)
+        wave = self._samples(first, last, begin, meter) if same else self._resampled(first, last, rate, begin, meter)
         if wave.size == 0 and self.declared_ms is not None and start_ms < self.declared_ms - 1000:
             raise DecodeError(
                 "undecodable", f"nothing decodes at {start_ms} ms though the file declares {self.declared_ms} ms"
@@ -151,11 +157,20 @@ class AudioSource:
 
     def samples(self, first: int, last: int) -> Wave:
         """Mono samples [first, last) at the file's own rate; holes in the stream are silence."""
-        return self._samples(first, last, None)
+        return self._samples(first, last, first - math.ceil(PREROLL_S * self.sample_rate_hz), None)
 
-    def _samples(self, first: int, last: int, meter: FoldMeter | None) -> Wave:
+    def read_span(self, start_ms: int, end_ms: int) -> None:
+        """Read what `segment` reads of the file for this span, at any rate, when the file has just been opened."""
+        begin = _samples(start_ms, self.sample_rate_hz) - math.ceil(LEAD_S * self.sample_rate_hz)
+        until = _samples(end_ms, self.sample_rate_hz) + math.ceil(_READ_ON_S * self.sample_rate_hz)
+        for position, _ in self._waves_from(begin, None):
+            if position >= until:
+                break
+
+    def _samples(self, first: int, last: int, begin: int, meter: FoldMeter | None) -> Wave:
+        """Samples [first, last), decoded from `begin` on."""
         pieces: list[tuple[int, Wave]] = []
-        for position, wave in self._waves_from(first, meter):
+        for position, wave in self._waves_from(begin, meter):
             if position >= last:
                 break
             if position + wave.size > first:
@@ -180,19 +195,20 @@ class AudioSource:
     ) -> None:
         self.close()
 
-    def _resampled(self, first: int, last: int, rate: int, meter: FoldMeter | None) -> Wave:
+    def _resampled(self, first: int, last: int, rate: int, begin: int, meter: FoldMeter | None) -> Wave:
         """Samples [first, last) at `rate`, on the grid that resampling the whole file would give."""
         native = self.sample_rate_hz
         step_out = rate // math.gcd(rate, native)  # the two rates' grids meet every so many samples
         step_in = native // math.gcd(rate, native)
         steps = max((first - math.ceil(RESAMPLE_CONTEXT_S * rate)) // step_out, 0)
         until = -(-last * native // rate) + math.ceil(RESAMPLE_CONTEXT_S * native)
-        wave = resample(self._samples(steps * step_in, until, meter), native, rate)
+        begin = min(begin, steps * step_in - math.ceil(PREROLL_S * native))
+        wave = resample(self._samples(steps * step_in, until, begin, meter), native, rate)
         return wave[first - steps * step_out : last - steps * step_out]
 
-    def _waves_from(self, first: int, meter: FoldMeter | None) -> Iterator[tuple[int, Wave]]:
-        """(position, mono wave) of every frame from somewhat before `first` to the end."""
-        before = self._clock.pts_before(first - math.ceil(PREROLL_S * self.sample_rate_hz))
+    def _waves_from(self, begin: int, meter: FoldMeter | None) -> Iterator[tuple[int, Wave]]:
+        """(position, mono wave) of every frame from `begin` or somewhat before it to the end."""
+        before = self._clock.pts_before(begin)
         frames = self._good_frames(self._frames(self._reader.starting_at(before)))
         for position, frame in placed(frames, self._clock):
             channels = channels_of(frame)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
 import av
 from av.error import FFmpegError
@@ -19,8 +19,16 @@ from av.stream import Discard
 
 from audio.faults import DecodeError
 
-#: Where media lies: a path, or an open binary file that can seek.
-Media: TypeAlias = str | Path | IO[bytes]
+
+@runtime_checkable
+class Reopenable(Protocol):
+    """Media that are no file of their own: each `reopen` gives another view of them, with a position of its own."""
+
+    def reopen(self) -> IO[bytes]: ...
+
+
+#: Where media lies: a path, an open binary file that can seek, or what gives such files.
+Media: TypeAlias = str | Path | IO[bytes] | Reopenable
 
 #: Containers with sound of their own. Playlists, image folders, devices and scripts are left out on purpose.
 CONTAINERS = (
@@ -45,6 +53,8 @@ def as_decode_error(what: str) -> Iterator[None]:
 
 def open_media(media: Media) -> Any:
     """An open container; DecodeError when the file is empty or no known container."""
+    if isinstance(media, Reopenable):
+        media = media.reopen()
     _refuse_empty(media)
     with as_decode_error("the container cannot be opened"):
         return av.open(
@@ -75,7 +85,7 @@ def can_seek(container: Any) -> bool:
     return not SEEKABLE.isdisjoint(container.format.name.split(","))
 
 
-def _refuse_empty(media: Media) -> None:
+def _refuse_empty(media: str | Path | IO[bytes]) -> None:
     with as_decode_error("the file cannot be read"):
         if isinstance(media, (str, Path)):
             size = os.stat(media).st_size  # noqa: PTH116  one call for str and Path

@@ -19,7 +19,7 @@ from typing import Any
 from av.error import FFmpegError
 
 from audio.faults import DecodeError
-from audio.media import Media, audio_stream, can_seek, open_media
+from audio.media import Media, Reopenable, audio_stream, can_seek, open_media
 
 #: Packets this much older than the newest are forgotten.
 KEEP_S = 3.0
@@ -84,7 +84,7 @@ class PacketReader:
         self.decoder.flush_buffers()
 
     def _new_decoder(self, at_start: bool) -> None:
-        if not isinstance(self._media, (str, Path)):  # an open file has one reading position: no second container
+        if not isinstance(self._media, (str, Path, Reopenable)):  # an open file has one position: no second container
             if at_start:
                 self._rewind()
             return
