@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from corpus import plan_store, units
 from corpus.plan_store import UnitInfo
-from corpus.schema import PLAN
 from corpus.store import Store, StoreError
 from corpus.work_ids import WORK_ID, attempt_of, in_order, unit_of, work_id
 
@@ -35,7 +34,7 @@ def retry_path(leg: str, work: str) -> str:
 
 def plan_retry(store: Store, leg: str, work: str, rows: pa.Table) -> bool:
     """Put a retry in place: rows of the plan, to be worked from `leg` on. False when there is one of this number."""
-    return store.put_if_absent(retry_path(leg, work), plan_store.parquet_bytes(rows.cast(PLAN)))
+    return store.put_if_absent(retry_path(leg, work), plan_store.parquet_bytes(plan_store.as_planned(rows)))
 
 
 def planned_retries(store: Store, legs: Sequence[str], part: str | None = None) -> dict[str, str]:
@@ -50,13 +49,13 @@ def planned_retries(store: Store, legs: Sequence[str], part: str | None = None) 
 
 
 def read_planned(store: Store, work: str, legs: Sequence[str]) -> pa.Table:
-    """The planned rows (schema PLAN) of a unit, or of a retry that begins in one of `legs`. KeyError: no such work."""
+    """The planned rows of a unit, or of a retry that begins in one of `legs`. KeyError when no such work is planned."""
     if not attempt_of(work):
         return plan_store.read_unit(store, work)
     for leg in legs:
         try:
             with store.open(retry_path(leg, work)) as file:
-                return pq.ParquetFile(file).read().cast(PLAN)
+                return plan_store.as_planned(pq.ParquetFile(file).read())
         except FileNotFoundError:
             continue
     raise KeyError(f"retry {work} is not in the plan of {store.root}")

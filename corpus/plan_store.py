@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.schema import PLAN, SOURCES
+from corpus.schema import GIVEN, PLAN, SOURCES
 from corpus.store import TEMPORARY, Store, StoreError
 from corpus.work_ids import WORK_ID
 
@@ -71,7 +71,7 @@ def write_part(store: Store, part: str, units: pa.Table, sources: pa.Table) -> b
 
     If another planner's clips are there, its sources are put beside them, not these.
     """
-    clips, listed = _one_group_per_unit(units.cast(PLAN)), parquet_bytes(sources.cast(SOURCES))
+    clips, listed = _one_group_per_unit(as_planned(units)), parquet_bytes(_numbered(store, part, sources))
     won = False
     if not store.exists(sources_path(part)):
         store.put_if_absent(_pending_path(part, clips), listed)
@@ -81,6 +81,21 @@ def write_part(store: Store, part: str, units: pa.Table, sources: pa.Table) -> b
         if PurePosixPath(path).name.startswith(f"{TEMPORARY}{part}-"):
             store.delete(path)
     return won
+
+
+def _numbered(store: Store, part: str, sources: pa.Table) -> pa.Table:
+    """The sources with the attempts that their list says, if it lists them again (pipeline/retry.py)."""
+    sources = sources.cast(SOURCES)
+    if not store.exists(inputs_path(part)):
+        return sources
+    with store.open(inputs_path(part)) as file:
+        parquet = pq.ParquetFile(file)
+        if "attempt" not in parquet.schema_arrow.names:
+            return sources
+        listed = parquet.read(columns=["source_key", "attempt"])
+    at = pc.index_in(sources.column("source_key"), value_set=listed.column("source_key").combine_chunks())
+    numbers = pc.fill_null(listed.column("attempt").take(at), 0)
+    return sources.set_column(sources.schema.get_field_index("attempt"), SOURCES.field("attempt"), numbers)
 
 
 def _finish_part(store: Store, part: str, clips: bytes, listed: bytes) -> bool:
@@ -142,7 +157,7 @@ def read_unit(store: Store, unit_id: str) -> pa.Table:
     if unit_id not in groups:
         raise KeyError(f"unit {unit_id} is not in the plan of {store.root}")
     with store.open(units_path(part_of(unit_id))) as file:
-        return pq.ParquetFile(file, metadata=footer).read_row_group(groups[unit_id]).cast(PLAN)
+        return as_planned(pq.ParquetFile(file, metadata=footer).read_row_group(groups[unit_id]))
 
 
 def read_sources(store: Store, columns: list[str] | None = None) -> pa.Table:
@@ -157,9 +172,27 @@ def read_part_sources(store: Store, part: str, columns: list[str] | None = None)
     return pq.read_table(pa.BufferReader(store.read(sources_path(part))), columns=columns)
 
 
-def read_inputs(store: Store, part: str) -> pa.Table:
-    """A part's source entries, as listed."""
-    return pq.read_table(pa.BufferReader(store.read(inputs_path(part))))
+def as_planned(clips: pa.Table) -> pa.Table:
+    """Planned clips typed as PLAN, with GIVEN where their part has it."""
+    has_given = GIVEN.names[0] in clips.column_names
+    return clips.cast(pa.schema([*PLAN, *GIVEN]) if has_given else PLAN)
+
+
+def gives_columns(store: Store, part: str) -> bool:
+    """Whether a planned part's clips have columns of their sources' lists (GIVEN)."""
+    with store.open(units_path(part)) as file:
+        return GIVEN.names[0] in pq.ParquetFile(file).schema_arrow.names
+
+
+def count_inputs(store: Store, part: str) -> int:
+    """How many sources a part lists."""
+    with store.open(inputs_path(part)) as file:
+        return int(pq.ParquetFile(file).metadata.num_rows)
+
+
+def read_inputs(store: Store, part: str, columns: list[str] | None = None) -> pa.Table:
+    """A part's source entries, as listed, or some columns of them."""
+    return pq.read_table(pa.BufferReader(store.read(inputs_path(part))), columns=columns)
 
 
 def forget() -> None:
@@ -167,7 +200,7 @@ def forget() -> None:
     _groups.cache_clear()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # a footer of 20 k sources is 5 MB; units are worked in plan order, part after part
 def _groups(root: str, part: str) -> tuple[dict[str, int], pq.FileMetaData]:
     """unit_id -> row group, and the footer, of a planned part; a part never changes, so a process may keep this."""
     with Store(root).open(units_path(part)) as file:
@@ -181,7 +214,7 @@ def _groups(root: str, part: str) -> tuple[dict[str, int], pq.FileMetaData]:
 
 def _one_group_per_unit(units: pa.Table) -> bytes:
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, PLAN, compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(sink, units.schema, compression="zstd", write_page_checksum=True) as writer:
         at = 0
         for length in _run_lengths(units.column("unit_id").to_pylist()):
             writer.write_table(units.slice(at, length), row_group_size=length)

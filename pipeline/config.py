@@ -31,6 +31,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config_sources import Section, Source
 from stages.guard import networks
 from stages.opt_outs import DEFAULT as OPT_OUTS
 from stages.opt_outs import OptOut
@@ -48,29 +49,6 @@ class RecipeError(Exception):
         super().__init__("\n".join([f"{file}: {count}", *(f"  {line}" for line in self.problems)]))
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class UrlListSource(Section):
-    """A list of URLs or YouTube ids: a file (txt, csv, jsonl, parquet) or the entries themselves."""
-
-    type: Literal["urls"]
-    path: str | None = None
-    items: list[str] = Field(default_factory=list)
-
-
-class FolderSource(Section):
-    """A local folder or an fsspec URL of media files, each with an optional sidecar `<stem>.json`."""
-
-    type: Literal["folder"]
-    path: str
-    recursive: bool = True
-
-
-Source = Annotated[UrlListSource | FolderSource, Field(discriminator="type")]
-
-
 class Plan(Section):
     """From sources to clips: transcript gaps, or a grid where there is no transcript."""
 
@@ -86,6 +64,7 @@ class Plan(Section):
     unit_clips: int = Field(default=128, ge=1, le=100_000)
     sources_per_part: int = Field(default=1000, ge=1, le=1_000_000)
     workers: int = Field(default=8, ge=1, le=256)
+    on_ray: bool = False
 
     @model_validator(mode="after")
     def _leaves_room_for_clips(self) -> Plan:
@@ -164,7 +143,8 @@ class Leg(Section):
         return {key: value for key, value in dump(self).items() if key != without}
 
 
-#: Names of a cluster's own resources (`ray start --resources`) and how much of each one worker takes.
+#: Names of a cluster's own resources (`ray start --resources`; CPU and GPU have keys of their own), and how much of
+#: each one worker takes.
 NodeResources = dict[
     Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")],
     Annotated[float, Field(gt=0, le=1_000_000)],
@@ -200,6 +180,10 @@ class Execution(Section):
     cpus_per_task: float = Field(default=1.0, gt=0, le=64)
     task_resources: dict[str, NodeResources] = Field(default_factory=dict)
     task_retries: int = Field(default=2, ge=0, le=10)
+    stage_limit_s: float = Field(default=3600.0, ge=1, le=604_800)
+    worker_max_memory_mb: float | None = Field(default=None, ge=100)
+    crashes_in_a_row: int = Field(default=5, ge=2, le=1_000_000)
+    no_progress_s: float = Field(default=600.0, ge=1, le=604_800)
     cache_dir: str | None = None
     py_modules: list[str] = Field(default_factory=list)
     metrics_port: int | None = Field(default=None, ge=1024, le=65_535)
@@ -325,7 +309,9 @@ def _validate(tree: dict[str, Any], kind: type[Kind]) -> tuple[Kind | None, list
 
 def _say(item: Any) -> str:
     """One pydantic error as `key: what is wrong, what to write`."""
-    place = [str(part) for part in item["loc"] if str(part) not in {"urls", "folder", "[key]"}]
+    # sources.<n>.<type>.<key>: the type is pydantic's addition
+    typed = len(item["loc"]) > 2 and item["loc"][0] == "sources"
+    place = [str(part) for at, part in enumerate(item["loc"]) if part != "[key]" and not (typed and at == 2)]
     key = ".".join(place) or "(recipe)"
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key"

@@ -4,22 +4,30 @@
     planned.outcome, planned.spans_ms          # "planned", [(0, 10000), (12500, 15000)]
 
 Every entry comes back with an outcome: `planned` with clips; `ended` where there is nothing to cut
-(`no_gaps`, `no_transcript`, `too_short`); `failed` with a reason of stages/faults.py. What the list or
-sidecar says of a source goes before what the site says.
+(`no_gaps`, `no_transcript`, `too_short`, `too_long`); `failed` with a reason of stages/faults.py. What the list or
+sidecar says of a source goes before what the site says. A file whose list gives its clips is asked for its length only;
+a URL whose list does so is not asked at all (`given_sources`, for many at once).
+
+What is planned becomes a table (PLANNED), a row a source, from which pipeline/plan_units.py makes the plan's own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.schema import PLAN, SOURCES, fields
 from pipeline.config import Plan
-from pipeline.sources.entry import SourceEntry, clean
+from pipeline.sources.entry import GIVEN_CLIP, SourceEntry, clean, source_id_of
+from pipeline.sources.given import MAX_CLIP_MS
 from stages.faults import Fault, classify_file
 from stages.gaps import gaps, grid
-from stages.media import FileMedia, to_json
+from stages.media import FileMedia, page_json, to_json
 from stages.transcript import MAX_BYTES, MAX_MS, Span, Transcript, TranscriptError, parse_transcript
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_info import SourceInfo
@@ -74,12 +82,73 @@ class PlannedSource:
     duration_ms: int | None = None
     media: str | None = None
     spans_ms: list[Span] = field(default_factory=list)
+    given: list[dict[str, Any]] | None = None  # the clips (GIVEN_CLIP) of a source whose list gives them
+
+    @property
+    def clips(self) -> list[dict[str, Any]]:
+        """The clips, as GIVEN_CLIP."""
+        return self.given if self.given is not None else [{"start_ms": at, "end_ms": end} for at, end in self.spans_ms]
+
+
+#: A part's sources on their way into the plan, in listed order.
+PLANNED = pa.schema(
+    [
+        *(typed for typed in SOURCES if typed.name not in {"clips", "first_unit", "attempt"}),
+        PLAN.field("media"),
+        pa.field("clips", pa.list_(GIVEN_CLIP)),
+        *fields("caption_model", "clap_model"),
+    ]
+)
+
+
+def to_planned(sources: Iterable[PlannedSource]) -> pa.Table:
+    """Sources that were asked, as PLANNED."""
+    return pa.Table.from_pylist([_row(source) for source in sources], schema=PLANNED)
+
+
+def _row(source: PlannedSource) -> dict[str, Any]:
+    return {
+        **source.texts,
+        "source_key": source.entry.source_key,
+        "source_id": source.entry.source_id,
+        "transcript_kind": source.transcript_kind,
+        "transcript_lang": source.transcript_lang,
+        "source_meta": source.meta,
+        "duration_ms": source.duration_ms,
+        "outcome": source.outcome,
+        "reason": source.reason,
+        "detail": source.detail,
+        "media": source.media,
+        "clips": source.clips,
+        "caption_model": source.entry.caption_model,
+        "clap_model": source.entry.clap_model,
+    }
+
+
+def given_sources(entries: pa.Table) -> pa.Table:
+    """URLs whose clips are given, as PLANNED: nobody is asked."""
+    keys, locations = (entries.column(name).to_pylist() for name in ("source_key", "location"))
+    told = {name: entries.column(name) for name in (*TEXTS, "clips", "caption_model", "clap_model")}
+    columns = {
+        **told,
+        "source_key": entries.column("source_key"),
+        "source_id": pa.array([source_id_of(key) for key in keys]),
+        "url": pc.coalesce(told["url"], entries.column("location")),
+        "source_meta": pa.array([_meta({}, text) if text else None for text in entries.column("meta").to_pylist()]),
+        "outcome": pa.repeat("planned", entries.num_rows),
+        "media": pa.array([page_json(url) for url in locations]),
+    }
+    rows = entries.num_rows
+    arrays = [columns.get(typed.name, pa.nulls(rows, typed.type)) for typed in PLANNED]
+    return pa.table(arrays, names=PLANNED.names).cast(PLANNED)
 
 
 def plan_source(entry: SourceEntry, rules: Rules, client: Callable[[], YtdlpClient]) -> PlannedSource:
     """The source with its clips or the reason why it has none. `client` is called only for a URL."""
     known = PlannedSource(entry=entry, texts=_texts(vars(entry)), meta=_meta({}, entry.meta))
     try:
+        if entry.clips is not None:
+            return _cut_as_given(_ask_file(known)[0], entry.clips, rules)
         if entry.kind == "file":
             known, transcript = _ask_file(known)
         else:
@@ -152,6 +221,36 @@ def _cut(known: PlannedSource, transcript: Transcript | None, rules: Rules) -> P
         return replace(known, outcome="planned", spans_ms=spans)
     reason, detail = nothing
     return replace(known, outcome="ended", reason=reason, detail=detail)
+
+
+def _cut_as_given(known: PlannedSource, clips: list[dict[str, Any]], rules: Rules) -> PlannedSource:
+    """A file's clips as its list has them: one that has no end goes to the end of the file."""
+    kept: list[dict[str, Any]] = []
+    reasons = []
+    for clip in clips:
+        spans, reason = _spans_of(clip, known, rules)
+        kept += [{**clip, "start_ms": start, "end_ms": end} for start, end in spans]
+        reasons += [reason] if reason else []
+    if kept:
+        return replace(known, outcome="planned", given=kept)
+    return replace(known, outcome="ended", reason=reasons[0], detail="none of the clips that its list gives can be cut")
+
+
+def _spans_of(clip: dict[str, Any], known: PlannedSource, rules: Rules) -> tuple[list[Span], str | None]:
+    start, end = clip["start_ms"], clip["end_ms"]
+    if end is not None:
+        return [(start, end)], None  # settled when the list was read
+    if known.duration_ms is None:
+        raise Fault("undecodable", "the file does not say how long it is")
+    length = known.duration_ms - start
+    if length < rules.clip_min_ms:
+        return [], "too_short"
+    if length <= rules.clip_max_ms or (known.entry.over_clip_max == "keep" and length <= MAX_CLIP_MS):
+        return [(start, start + length)], None
+    if known.entry.over_clip_max != "split" or length > MAX_CLIP_MS:
+        return [], "too_long"
+    pieces = grid(length, rules.clip_max_ms, rules.clip_min_ms, 0)
+    return [(start + at, start + to) for at, to in pieces], None
 
 
 # Files.

@@ -2,102 +2,102 @@
 
 A unit takes whole sources while they fit into `unit_clips`; one that does not fit starts the next unit. A
 source longer than a unit fills consecutive units, and its rest shares the last of them with what follows.
+Clips stay in the order of their sources, so that a unit is a run of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from corpus.schema import PLAN, SOURCE, SOURCES
-from pipeline.plan_source import PlannedSource
-from stages.transcript import Span
+from corpus.schema import GIVEN, PLAN, SOURCE, SOURCES
 
 MAX_UNITS = 100_000  # five digits in a unit's id
 
-#: One source's share of one unit.
-Share = tuple[PlannedSource, list[Span]]
+_Ints = npt.NDArray[np.int64]
 
 
-def pack(planned: Sequence[PlannedSource], unit_clips: int) -> list[list[Share]]:
-    """The units of a part, each a list of sources' shares, in the order of the sources."""
-    units: list[list[Share]] = []
+def pack(sizes: Iterable[int], unit_clips: int) -> list[int]:
+    """How many clips each unit has, from how many each source has."""
+    units: list[int] = []
     room = 0
-    for source in planned:
-        spans = source.spans_ms
-        if len(spans) > room and room < unit_clips:
+    for left in sizes:
+        if left > room and room < unit_clips:
             room = 0  # whole sources stay together where they fit into a unit of their own
-        while spans:
+        while left:
             if room == 0:
-                units.append([])
+                units.append(0)
                 room = unit_clips
-            taken, spans = spans[:room], spans[room:]
-            units[-1].append((source, taken))
-            room -= len(taken)
+            taken = min(room, left)
+            units[-1] += taken
+            room -= taken
+            left -= taken
     return units
 
 
-def part_tables(part: str, planned: Sequence[PlannedSource], unit_clips: int) -> tuple[pa.Table, pa.Table]:
-    """(clips as PLAN, sources as SOURCES) of a part."""
-    units = pack(planned, unit_clips)
+def part_tables(part: str, planned: pa.Table, unit_clips: int) -> tuple[pa.Table, pa.Table]:
+    """(clips as PLAN, with GIVEN where a list says something of them; sources as SOURCES) of a part.
+
+    `planned`: PLANNED of pipeline/plan_source.py, in listed order. ValueError for more units than a part can have.
+    """
+    sizes = pc.fill_null(pc.list_value_length(planned.column("clips")), 0).to_numpy().astype(np.int64)
+    units = pack(sizes.tolist(), unit_clips)
     if len(units) > MAX_UNITS:
         raise ValueError(f"part {part} has {len(units)} units; {MAX_UNITS} fit: lower plan.sources_per_part")
-    spread: dict[str, list[str]] = {}
-    tables = []
-    for number, shares in enumerate(units):
-        unit_id = f"{part}-{number:05d}"
-        for source, _ in shares:
-            spread.setdefault(source.entry.source_id, []).append(unit_id)
-    for number, shares in enumerate(units):
-        tables.append(_unit_table(f"{part}-{number:05d}", shares, spread))
-    clips = pa.concat_tables(tables) if tables else PLAN.empty_table()
-    rows = [_source_row(source, spread.get(source.entry.source_id, [])) for source in planned]
-    return clips, pa.Table.from_pylist(rows, schema=SOURCES)
+    unit_ids = pa.array([f"{part}-{number:05d}" for number in range(len(units))], pa.string())
+    lengths = np.asarray(units, dtype=np.int64)
+    unit_of_clip = np.repeat(np.arange(len(units)), lengths)
+    first_unit, last_unit = _units_of_sources(sizes, unit_of_clip)
+    clips = _clips(planned, sizes, unit_ids, unit_of_clip, lengths, last_unit - first_unit + 1)
+    return clips, _sources(planned, sizes, unit_ids.take(pa.array(first_unit, mask=sizes == 0)))
 
 
-def _unit_table(unit_id: str, shares: Sequence[Share], spread: dict[str, list[str]]) -> pa.Table:
-    rows: list[dict[str, Any]] = []
-    for source, spans in shares:
-        source_id = source.entry.source_id
-        said = _said(source)
-        for start_ms, end_ms in spans:
-            rows.append(
-                {
-                    "clip_id": f"{source_id}_{start_ms}_{end_ms}",
-                    "source_id": source_id,
-                    "source_key": source.entry.source_key,
-                    "unit_id": unit_id,
-                    "row": len(rows),
-                    "start_ms": start_ms,
-                    "end_ms": end_ms,
-                    **said,
-                    "media": source.media,
-                    "source_units": len(spread[source_id]),
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=PLAN)
+def _units_of_sources(sizes: _Ints, unit_of_clip: _Ints) -> tuple[_Ints, _Ints]:
+    """The first and last unit of each source; -1 for one without clips."""
+    ends = np.cumsum(sizes)
+    has = sizes > 0
+    first, last = np.full(len(sizes), -1), np.full(len(sizes), -1)
+    first[has], last[has] = unit_of_clip[(ends - sizes)[has]], unit_of_clip[ends[has] - 1]
+    return first, last
 
 
-def _source_row(source: PlannedSource, units: Sequence[str]) -> dict[str, Any]:
-    return {
-        "source_key": source.entry.source_key,
-        "source_id": source.entry.source_id,
-        **_said(source),
-        "duration_ms": source.duration_ms,
-        "clips": len(source.spans_ms),
-        "first_unit": units[0] if units else None,
-        "outcome": source.outcome,
-        "reason": source.reason,
-        "detail": source.detail,
-        "attempt": 0,
+def _clips(
+    planned: pa.Table, sizes: _Ints, unit_ids: pa.Array, unit_of_clip: _Ints, lengths: _Ints, spread: _Ints
+) -> pa.Table:
+    source = pa.array(np.repeat(np.arange(len(sizes)), sizes))
+    said = planned.select(["source_id", "source_key", *SOURCE.names, "media", "caption_model", "clap_model"])
+    rows = said.take(source)
+    given = pc.list_flatten(planned.column("clips"))
+    times = {name: pc.struct_field(given, name) for name in ("start_ms", "end_ms")}
+    ids = [rows.column("source_id"), *(pc.cast(values, pa.string()) for values in times.values())]
+    columns: dict[str, Any] = {
+        **{name: rows.column(name) for name in rows.column_names},
+        **times,
+        "clip_id": pc.binary_join_element_wise(*ids, "_"),
+        "unit_id": unit_ids.take(pa.array(unit_of_clip)),
+        "row": np.arange(len(unit_of_clip)) - np.repeat(np.cumsum(lengths) - lengths, lengths),
+        "source_units": pa.array(np.repeat(spread, sizes)),
     }
+    schema = PLAN
+    caption, score = pc.struct_field(given, "caption"), pc.struct_field(given, "clap_score")
+    if caption.null_count < len(caption) or score.null_count < len(score):
+        schema = pa.schema([*PLAN, *GIVEN])
+        columns |= {"caption": caption, "clap_score": score}
+        for model, values in (("caption_model", caption), ("clap_model", score)):
+            columns[model] = pc.if_else(values.is_valid(), columns[model], None)
+    return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
 
 
-def _said(source: PlannedSource) -> dict[str, Any]:
-    said = dict.fromkeys(SOURCE.names) | dict(source.texts)
-    said["transcript_kind"] = source.transcript_kind
-    said["transcript_lang"] = source.transcript_lang
-    said["source_meta"] = source.meta
-    return said
+def _sources(planned: pa.Table, sizes: _Ints, first_unit: pa.Array) -> pa.Table:
+    columns = {
+        "clips": sizes,
+        "first_unit": first_unit,
+        "attempt": np.zeros(len(sizes), dtype=np.int16),
+    }
+    arrays = [columns[name] if name in columns else planned.column(name) for name in SOURCES.names]
+    return pa.table(arrays, names=SOURCES.names).cast(SOURCES)

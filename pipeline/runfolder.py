@@ -38,8 +38,7 @@ def start_run(recipe: Recipe) -> Store:
     there = read_record(store)
     if there["format_version"] != FORMAT_VERSION:
         raise OtherRun(f"{recipe.run} has format {there['format_version']}; this version reads {FORMAT_VERSION}")
-    # How many workers plan at once changes nothing of the plan.
-    _refuse_difference(recipe.run, "plan", _without_workers(there["plan"]), _without_workers(record["plan"]))
+    _refuse_difference(recipe.run, "plan", _of_the_plan(there["plan"]), _of_the_plan(record["plan"]))
     return store
 
 
@@ -84,8 +83,21 @@ def legs_of(store: Store) -> dict[str, dict[str, Any]]:
     return ordered
 
 
-def _without_workers(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key != "workers"}
+def retries_of(legs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """For each leg that is no job: the legs whose retries it takes up, root leg first, itself the last."""
+    chains: dict[str, list[str]] = {}
+    for name, leg in legs.items():
+        before = leg.get("after")
+        while before is not None and "job" in legs[before]:
+            before = legs[before].get("after")
+        if "job" not in leg:
+            chains[name] = [*(chains[before] if before is not None else []), name]
+    return chains
+
+
+def _of_the_plan(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Without who makes it: how many workers, and where, changes nothing of the plan."""
+    return {key: value for key, value in section.items() if key not in {"workers", "on_ray"}}
 
 
 def _refuse_difference(run: str, where: str, there: Any, here: Any) -> None:

@@ -19,6 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 #: Headers that identify a person or session: they stay in the process that got them.
 SECRET_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization", "x-forwarded-for"})
+#: The key of yt-dlp's answer under which its session's name is noted, where a recipe has several.
+FOUND_BY = "autorecap_session"
 #: Protocols whose address is one URL. DASH has a list of fragments instead: it is extracted anew.
 ONE_URL_PROTOCOLS = frozenset({"http", "https", "m3u8", "m3u8_native"})
 
@@ -34,6 +36,7 @@ class Address:
     http_headers: dict[str, str] = field(default_factory=dict)
     http_chunk_size: int | None = None
     expires_s: int | None = None
+    session: str | None = None  # the session that found it: sites bind addresses to the caller's own
 
     def valid_at(self, now_s: float, margin_s: float = 60.0) -> bool:
         """Whether it is worth trying; an address that does not say when it ends is."""
@@ -77,6 +80,11 @@ def to_json(media: Media) -> str:
     return json.dumps({"kind": kind, **asdict(media)}, sort_keys=True, ensure_ascii=False)
 
 
+def page_json(url: str) -> str:
+    """`to_json` of a page without an address, for pages by the million."""
+    return f'{{"address": null, "kind": "ytdlp", "url": {json.dumps(url, ensure_ascii=False)}}}'
+
+
 def from_json(text: str) -> Media:
     """The media a plan's row names; ValueError when the text is none."""
     tree = json.loads(text)
@@ -107,6 +115,7 @@ def address_of(info: Mapping[str, Any]) -> Address | None:
         http_headers=_own_headers(headers),
         http_chunk_size=chunk_size if isinstance(chunk_size, int) else None,
         expires_s=expiry_s(url),
+        session=info.get(FOUND_BY),
     )
 
 

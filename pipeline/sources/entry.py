@@ -1,8 +1,8 @@
 """One listed source: where it is, what it is called, what the list or folder says of it.
 
-`source_key` names a source for ever: a YouTube id, a URL in one spelling, or a file's full path. Two
-entries with the same key are the same source, however they were written. `source_id`, short and safe in
-file names, follows from the key alone.
+`source_key` names a source for ever: a YouTube id, a URL in one spelling, a file's full path, or its path below a
+folder that has a name. Two entries with the same key are the same source, however they were written. `source_id`,
+short and safe in file names, follows from the key alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import pyarrow as pa
@@ -41,13 +41,29 @@ class SourceEntry:
     meta: str | None = None  # JSON: what else the list says
     sidecar: str | None = None  # `<stem>.json` beside the file
     transcript: str | None = None  # `<stem>.vtt`, .srt or .json3 beside the file
+    clips: list[dict[str, Any]] | None = None  # those that the list gives, as GIVEN_CLIP: no transcript is asked for
+    caption_model: str | None = None  # who wrote their captions
+    clap_model: str | None = None  # who measured their scores
+    over_clip_max: str | None = None  # keep, split, drop: for clips that are as long as the file, which the plan reads
 
     @property
     def source_id(self) -> str:
         return source_id_of(self.source_key)
 
 
-ENTRIES = pa.schema([pa.field(f.name, pa.string()) for f in fields(SourceEntry)])
+#: A clip that a list gives. `end_ms` null: to the end of the file.
+GIVEN_CLIP = pa.struct(
+    [
+        pa.field("start_ms", pa.int64()),
+        pa.field("end_ms", pa.int64()),
+        pa.field("caption", pa.string()),
+        pa.field("clap_score", pa.float32()),
+    ]
+)
+
+ENTRIES = pa.schema(
+    [pa.field(f.name, pa.list_(GIVEN_CLIP) if f.name == "clips" else pa.string()) for f in fields(SourceEntry)]
+)
 
 
 def clean(text: str, max_chars: int | None = None) -> str:
@@ -62,6 +78,7 @@ def to_table(entries: Iterable[SourceEntry]) -> pa.Table:
 
 
 def from_table(table: pa.Table) -> list[SourceEntry]:
+    """The entries of a part, also of one that was listed before entries could have clips."""
     return [SourceEntry(**row) for row in table.to_pylist()]
 
 

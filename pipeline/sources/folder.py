@@ -4,6 +4,9 @@ A media file is known by its extension. Beside `rain.ogg` may lie `rain.json` (t
 video_caption, license, uploader, url; anything else is kept as `source_meta`) and a transcript `rain.vtt`,
 `rain.srt` or `rain.json3`. They are only named here; the plan reads them. Names that begin with a dot are
 passed over.
+
+A source is known by its full path, so that its clips get other ids when the folder moves; with a `name` in the recipe
+it is known as `<name>/<path below the folder>`, wherever that lies.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from pipeline.config import FolderSource
+from pipeline.config_sources import FolderSource
 from pipeline.sources.entry import SourceEntry, SourceError, clean
 
 AUDIO_SUFFIXES = (
@@ -29,15 +32,13 @@ TRANSCRIPT_SUFFIXES = (".vtt", ".srt", ".json3")
 
 def read_folder(source: FolderSource) -> Iterator[SourceEntry]:
     """The media files of a folder, by name."""
-    path = source.path.removeprefix("file://")
-    names = sorted(_remote_files(path, source.recursive) if "://" in path else _local_files(path, source.recursive))
+    top, names = files_of(source.path, recursive=source.recursive)
     there = set(names)
-    _refuse_undecodable_names(names)
     for name in names:
-        if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
+        if is_media(name):
             stem = name[: -len(PurePosixPath(name).suffix)]
             yield SourceEntry(
-                source_key=name,
+                source_key=key_of(name, top, source.name),
                 kind="file",
                 location=name,
                 sidecar=_first([stem + ".json"], there),
@@ -45,21 +46,39 @@ def read_folder(source: FolderSource) -> Iterator[SourceEntry]:
             )
 
 
-def _refuse_undecodable_names(names: list[str]) -> None:
+def is_media(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES
+
+
+def key_of(file: str, top: str, name: str | None) -> str:
+    """What names a file's source for ever."""
+    return file if name is None else f"{name}/{file[len(top) :].lstrip('/')}"
+
+
+def files_of(path: str, *, recursive: bool) -> tuple[str, list[str]]:
+    """(the folder, its files sorted): absolute paths or fsspec URLs. SourceError where they cannot be listed."""
+    path = path.removeprefix("file://")
+    top, found = _remote_files(path, recursive) if "://" in path else _local_files(path, recursive)
+    names = sorted(found)
     for name in names:
         if name != clean(name):
             raise SourceError(f"sources: the file name {name!r} is not UTF-8: rename it")
+    return top, names
 
 
 def _first(candidates: Iterable[str], there: set[str]) -> str | None:
     return next((name for name in candidates if name in there), None)
 
 
-def _local_files(path: str, recursive: bool) -> Iterator[str]:
+def _local_files(path: str, recursive: bool) -> tuple[str, Iterable[str]]:
     """Absolute paths; links in the folder's own path are followed, so that it gives the same ones however named."""
     top = Path(path).resolve()
     if not top.is_dir():
         raise SourceError(f"sources: {path} is not a folder")
+    return str(top), _walk(top, recursive)
+
+
+def _walk(top: Path, recursive: bool) -> Iterator[str]:
     for folder, folders, files in os.walk(top):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         for name in files:
@@ -67,7 +86,7 @@ def _local_files(path: str, recursive: bool) -> Iterator[str]:
                 yield str(Path(folder, name))
 
 
-def _remote_files(url: str, recursive: bool) -> Iterator[str]:
+def _remote_files(url: str, recursive: bool) -> tuple[str, Iterable[str]]:
     import fsspec
 
     try:
@@ -75,7 +94,9 @@ def _remote_files(url: str, recursive: bool) -> Iterator[str]:
         names = filesystem.find(path, maxdepth=None if recursive else 1)
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"sources: {url} cannot be listed: {' '.join(str(error).split())}") from error
-    for name in names:
-        below = str(name).removeprefix(str(path)).strip("/")
-        if not any(part.startswith(".") for part in below.split("/")):
-            yield str(filesystem.unstrip_protocol(name))
+    shown = [
+        str(filesystem.unstrip_protocol(name))
+        for name in names
+        if not any(part.startswith(".") for part in str(name).removeprefix(str(path)).strip("/").split("/"))
+    ]
+    return str(filesystem.unstrip_protocol(path)).rstrip("/"), shown

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from corpus.schema import PLAN, SOURCES
-from pipeline.plan_source import PlannedSource
+from pipeline.plan_source import PlannedSource, to_planned
 from pipeline.plan_units import pack, part_tables
 from pipeline.sources.entry import SourceEntry
 
@@ -23,23 +23,18 @@ def source(name: str, clips: int) -> PlannedSource:
     )
 
 
-def shape(sizes: list[int], unit_clips: int) -> list[list[tuple[str, int]]]:
-    units = pack([source(f"s{at}", size) for at, size in enumerate(sizes)], unit_clips)
-    return [[(share[0].entry.source_key, len(share[1])) for share in unit] for unit in units]
-
-
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
-        ([3, 5], [[("s0", 3), ("s1", 5)]]),
-        ([5, 5, 3], [[("s0", 5)], [("s1", 5), ("s2", 3)]]),
-        ([2, 20, 3], [[("s0", 2)], [("s1", 8)], [("s1", 8)], [("s1", 4), ("s2", 3)]]),
+        ([3, 5], [8]),
+        ([5, 5, 3], [5, 8]),
+        ([2, 20, 3], [2, 8, 8, 7]),
         ([0, 0], []),
-        ([8, 8], [[("s0", 8)], [("s1", 8)]]),
+        ([8, 8], [8, 8]),
     ],
 )
-def test_shapes(sizes: list[int], expected: list[list[tuple[str, int]]]):
-    assert shape(sizes, 8) == expected
+def test_sizes_of_units(sizes: list[int], expected: list[int]):
+    assert pack(sizes, 8) == expected
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -47,7 +42,7 @@ def test_what_holds_for_any_part(seed: int):
     draw = random.Random(seed)
     unit_clips = draw.randint(1, 12)
     planned = [source(f"s{at}", draw.randint(0, 30)) for at in range(draw.randint(0, 30))]
-    clips, sources = part_tables("00007", planned, unit_clips)
+    clips, sources = part_tables("00007", to_planned(planned), unit_clips)
     assert clips.schema == PLAN
     assert sources.schema == SOURCES
     assert sources.num_rows == len(planned)

@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline.config import FolderSource
+from pipeline.config_sources import FolderSource
 from pipeline.sources import SourceError, read_sources
 from pipeline.sources.folder import read_folder
 

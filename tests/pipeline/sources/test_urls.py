@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.config import UrlListSource
+from pipeline.config_sources import UrlListSource
 from pipeline.sources import SourceError, read_sources
 from pipeline.sources.urls import read_urls
 

@@ -1,0 +1,76 @@
+"""The threads that ask sites and read files' headers for a plan."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Plan
+from pipeline.plan_source import PlannedSource, Rules, plan_source
+from pipeline.sources import SourceEntry
+from stages.pace import Pace
+from stages.ytdlp_client import YtdlpClient
+from stages.ytdlp_options import YtdlpOptions
+from stages.ytdlp_plugins import PluginError, use_plugins
+
+
+class PlanError(Exception):
+    """The plan cannot be made; one sentence for the user."""
+
+
+class Askers:
+    """Each thread has its own yt-dlp object, made when it meets its first URL; the pace is shared.
+
+    `pace_folder`: where all processes of this machine share it; None = this process has a pace of its own.
+    """
+
+    def __init__(self, plan: Plan, options: YtdlpOptions, pace_folder: Path | None = None) -> None:
+        self._rules = Rules.of(plan)
+        self._languages = plan.languages
+        self._options = options
+        self._pace = Pace(options.requests_per_s, pace_folder)
+        self._pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="plan")
+        self._own = threading.local()
+        self._clients: list[YtdlpClient] = []
+
+    def __enter__(self) -> Askers:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        # After a fault or a signal nobody waits for sites: threads in flight end by their own time limits.
+        self._pool.shutdown(wait=exc_info[0] is None, cancel_futures=True)
+        if exc_info[0] is None:
+            for client in self._clients:
+                client.close()
+
+    def ask(self, entries: Sequence[SourceEntry], on_answer: Callable[[PlannedSource], None]) -> list[PlannedSource]:
+        """Every entry's outcome, in the order of the entries; `on_answer` is told of each as it comes."""
+        if any(entry.kind == "url" for entry in entries):
+            self._check_options()
+        asked: list[Future[PlannedSource]] = [
+            self._pool.submit(plan_source, entry, self._rules, self._client) for entry in entries
+        ]
+        for answer in as_completed(asked):
+            on_answer(answer.result())
+        return [answer.result() for answer in asked]
+
+    def _check_options(self) -> None:
+        """Refuse in a sentence what would otherwise fail in every thread."""
+        cookies = self._options.cookies_file
+        if cookies and not Path(cookies).is_file():
+            raise PlanError(f"ytdlp.cookies_file: {cookies} is not there")
+        try:
+            use_plugins(self._options.plugin_dirs)
+        except PluginError as error:
+            raise PlanError(str(error)) from error
+
+    def _client(self) -> YtdlpClient:
+        client: YtdlpClient | None = getattr(self._own, "client", None)
+        if client is None:
+            client = YtdlpClient(self._options, languages=self._languages, pace=self._pace)
+            self._own.client = client
+            self._clients.append(client)
+        return client

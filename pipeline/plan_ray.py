@@ -1,0 +1,89 @@
+"""Parts of the plan asked for by Ray tasks: `plan.on_ray: true`, for lists that take a cluster.
+
+A task plans one part and puts it in place itself, with the same code as a plan without Ray. The driver holds the parts
+in flight and their outcomes' counts. A part whose worker dies is tried again; one that is in place is never asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from corpus.store import Store
+from pipeline.config import Plan, Recipe
+from pipeline.plan_asking import Askers, PlanError
+from pipeline.plan_part import Outcomes, plan_part
+from pipeline.run import cache_dir, ytdlp_options
+from stages.ytdlp_options import YtdlpOptions
+
+#: Parts in flight for each task that the cluster has room for: no worker waits for the driver.
+_AHEAD = 2
+
+#: The driver listens to signals that often.
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class PlanJob:
+    """Everything a task must know, as plain values."""
+
+    run_root: str
+    cache_dir: str
+    plan: str  # JSON
+    ytdlp: str  # JSON
+
+
+def plan_on_ray(recipe: Recipe, store: Store, parts: Sequence[str], tell: Callable[[Outcomes], None]) -> None:
+    """Plan the parts on the recipe's Ray; `tell` hears of each part when it is in place. Raises PlanError."""
+    import ray
+
+    from pipeline.engine import ray_for
+
+    if not parts:
+        return
+    ray_for(recipe)
+    execution = recipe.execution
+    job = PlanJob(
+        str(store.root), str(cache_dir(store, recipe)), recipe.plan.model_dump_json(), json.dumps(ytdlp_options(recipe))
+    )
+    task = ray.remote(_plan_in_task).options(num_cpus=execution.cpus_per_task, max_retries=execution.task_retries)
+    room = max(1, int(ray.cluster_resources().get("CPU", 1) / execution.cpus_per_task)) * _AHEAD
+    left = list(reversed(parts))
+    flying: list[Any] = []
+    try:
+        while left or flying:
+            while left and len(flying) < room:
+                flying.append(task.remote(job, left.pop()))
+            landed, flying = ray.wait(flying, timeout=_LOOK_S)
+            for error, outcomes in ray.get(landed):
+                if error is not None:
+                    raise PlanError(error)
+                tell(outcomes)
+    except ray.exceptions.RayError as error:
+        raise PlanError(f"a part of the plan could not be made on Ray: {' '.join(str(error).split())[:500]}") from error
+    finally:
+        for part in flying:
+            ray.cancel(part, force=True)
+
+
+def _plan_in_task(job: PlanJob, part: str) -> tuple[str | None, Outcomes]:
+    """(what is wrong, the part's outcomes)."""
+    outcomes = Outcomes()
+    askers, plan = _askers(job)
+    try:
+        plan_part(Store(job.run_root), part, askers, plan.unit_clips, outcomes.add)
+    except PlanError as error:
+        return str(error), outcomes
+    return None, outcomes
+
+
+@lru_cache(maxsize=1)
+def _askers(job: PlanJob) -> tuple[Askers, Plan]:
+    """Threads and their yt-dlp objects stay for the life of a worker process, which paces itself with its node's."""
+    plan = Plan.model_validate_json(job.plan)
+    options = YtdlpOptions.from_mapping(json.loads(job.ytdlp))
+    return Askers(plan, options, Path(job.cache_dir) / ".pace"), plan

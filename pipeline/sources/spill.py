@@ -1,0 +1,78 @@
+"""Records with keys, grouped by key in bounded memory: what is far apart in a list comes together.
+
+    with Spill() as spill:
+        for record in records: spill.add(record[0], record)
+        for group in spill.groups(): ...       # the records of one share of the keys, in the order added
+
+Records are JSON lists. They go to one temporary file (in `folder`, or where the system keeps such; it has no name, so
+that a killed process leaves nothing), in pieces of one share each; a share is small enough to be held and its pieces
+are read back one share at a time. The shares' order follows from the keys alone. See docs/adr/0008.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.sources.entry import SourceError
+
+#: Shares of the keys: of the 20 M lines of the whole AutoReCap-XL, one holds 80,000.
+SHARES = 256
+
+#: Records of a share that wait in memory to be written together.
+WAITING = 128
+
+
+class Spill:
+    """A temporary file of records by share."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".tmp-spill-")  # noqa: SIM115  closed by __exit__
+        self._waiting: list[list[Any]] = [[] for _ in range(SHARES)]
+        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(SHARES)]
+        self._end = 0
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._file.close()
+
+    def add(self, key: str, record: Any) -> None:
+        """Keep a record. SourceError when the disk is full."""
+        share = zlib.crc32(key.encode()) % SHARES
+        waiting = self._waiting[share]
+        waiting.append(record)
+        if len(waiting) == WAITING:
+            self._write(share)
+
+    def _write(self, share: int) -> None:
+        piece = orjson.dumps(self._waiting[share])
+        try:
+            self._file.write(piece)
+        except OSError as error:
+            raise SourceError(
+                f"sources: the list's clips cannot be kept while they are brought together: {error}. This takes as "
+                "much room as the list (unpacked): set execution.cache_dir to a folder that has it"
+            ) from error
+        self._pieces[share].append((self._end, len(piece)))
+        self._end += len(piece)
+        self._waiting[share].clear()
+
+    def groups(self) -> Iterator[list[Any]]:
+        """Share by share, the records in the order they were added."""
+        for share in range(SHARES):
+            records = []
+            for at, size in self._pieces[share]:
+                self._file.seek(at)
+                records += orjson.loads(self._file.read(size))
+            records += self._waiting[share]
+            if records:
+                yield records
