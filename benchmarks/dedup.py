@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus import compact, plan_store, units
+from corpus.groups import scan
 from corpus.schema import AUDIO, FINGERPRINT, OUTCOME, PLAN, SOURCES
 from corpus.store import Store
 from pipeline.config import Recipe
@@ -217,7 +218,7 @@ def measure(clips: int, key_values: int) -> str:
         wall_s = time.perf_counter() - started
         stop_ray()
         columns = ["clip_id", "dup_group", "dup_keep"]
-        found = pa.Table.from_batches(list(compact.scan(store, ["fetch", "dedup"], columns)))
+        found = pa.Table.from_batches(list(scan(store, ["fetch", "dedup"], columns)))
     dropped = {
         int(row["clip_id"][1:10]): int(row["dup_group"][1:10])
         for row in found.filter(pa.compute.invert(found.column("dup_keep"))).to_pylist()

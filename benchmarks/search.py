@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.compact import ROW_GROUP_ROWS, compacted_folder
+from corpus.compact import ROW_GROUP_ROWS
+from corpus.compacted import compacted_folder
 from corpus.store import Store
 from pipeline.search import Clips
 from pipeline.top import Top

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import compact
 from corpus.fingerprints import HOP_MS, WINDOW_MS, joined
+from corpus.groups import scan
 from corpus.store import Store
 from corpus.view_query import corpus_schema
 from corpus.view_rows import whole_units
@@ -42,7 +42,7 @@ def scan_clips(store: Store, legs: Sequence[str], *, near: bool = True) -> Itera
     """
     known = corpus_schema(store, legs).names
     columns = [*_ALWAYS, *(name for name in _IF_THERE if name in known and (near or name != "fingerprint"))]
-    for table in whole_units(compact.scan(store, legs, columns), True):
+    for table in whole_units(scan(store, legs, columns), True):
         yield table, pc.unique(table.column("unit_id")).to_pylist()
 
 

@@ -1,14 +1,13 @@
 """What a view keeps: presets, thresholds by scorer, conditions, and the columns that they need.
 
 query = make_query(store, legs, corpus_schema(store, legs), preset="MQ", ...)
-wanted = Wanted(known, query)        # columns to read, the condition as one Arrow expression
+wanted = Wanted(known, query)        # what a view's rows look like, the condition as one Arrow expression
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,14 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus import compact
+from corpus.compacted import compacted_files
 from corpus.expression import Filter, parse
-from corpus.schema import TRANSIENT, VIEW
+from corpus.narrow import PREFIX
+from corpus.schema import PUBLISHED_MODEL, TRANSIENT, VIEW
 from corpus.store import Store
-
-#: Columns that the corpus may lack; the view then has nulls.
-_OWN = {"duration_ms", "audio_bytes", "members"}
-_JOIN = ("joined_end_ms", "merged_into")
 
 
 class ViewError(Exception):
@@ -60,33 +56,28 @@ class Query:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     keep: Sequence[str] = ()
     keep_duplicates: bool = False
-
-
-def compacted_names(store: Store, leg: str) -> list[str]:
-    names: list[str] = []
-    with suppress(FileNotFoundError):
-        names = [path.rsplit("/", 1)[1] for path in store.list(compact.compacted_folder(leg))]
-    return [name for name in names if name.endswith(".parquet")]
+    include_filtered: Sequence[str] = ()
 
 
 def corpus_schema(store: Store, legs: Sequence[str]) -> pa.Schema:
     """The columns that the compacted files of `legs` have together, without those a view computes."""
     columns: dict[str, pa.Field] = {}
     for leg in legs:
-        names = compacted_names(store, leg)
-        if not names:
+        files = compacted_files(store, leg)
+        if not files:
             raise ViewError(f"leg {leg!r} of {store.root} has committed nothing yet; start with autorecap run")
-        with store.open(f"{compact.compacted_folder(leg)}/{names[0]}") as file:
+        with store.open(files[0].path) as file:
             columns |= {typed.name: typed for typed in pq.ParquetFile(file).schema_arrow}
-    return pa.schema([typed for name, typed in columns.items() if name not in TRANSIENT.names])
+    left_out = TRANSIENT.names
+    return pa.schema([f for name, f in columns.items() if name not in left_out and not name.startswith(PREFIX)])
 
 
 def clap_models(store: Store, legs: Sequence[str]) -> list[str]:
     """Every scorer whose scores the corpus holds, from the files' statistics where they tell."""
     found: set[str] = set()
     for leg in legs:
-        for name in compacted_names(store, leg):
-            with store.open(f"{compact.compacted_folder(leg)}/{name}") as file:
+        for compacted in compacted_files(store, leg):
+            with store.open(compacted.path) as file:
                 found |= _distinct(pq.ParquetFile(file), "clap_model")
     return sorted(found)
 
@@ -123,6 +114,7 @@ def make_query(
     thresholds: Mapping[str, Mapping[str, float]],
     keep: Sequence[str],
     keep_duplicates: bool,
+    include_filtered: Sequence[str] = (),
 ) -> Query:
     if preset is not None and preset not in PRESETS:
         raise ViewError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
@@ -154,6 +146,7 @@ def make_query(
         thresholds=found,
         keep=tuple(dict.fromkeys(column for column in keep if column not in VIEW.names)),
         keep_duplicates=keep_duplicates,
+        include_filtered=tuple(dict.fromkeys(include_filtered)),
     )
 
 
@@ -162,6 +155,8 @@ def _refuse_strangers(models: Sequence[str], thresholds: Mapping[str, Mapping[st
     calibrated = {model.rpartition("@")[0]: model for model in thresholds}
     for model in models:
         name, _, digits = model.rpartition("@")
+        if model == PUBLISHED_MODEL:
+            continue  # the paper's own scores
         if not name or not re.fullmatch("[0-9a-f]{12}", digits):
             raise ViewError(f"scores of {model!r} name no weights' hash, so no preset fits them: give --clap-min")
         if model not in thresholds and name in calibrated:
@@ -172,25 +167,17 @@ def _refuse_strangers(models: Sequence[str], thresholds: Mapping[str, Mapping[st
 
 
 class Wanted:
-    """Which columns to read, how to filter them, and what the view will look like."""
+    """What is asked of the corpus, and what the view's rows will look like."""
 
     def __init__(self, known: pa.Schema, query: Query) -> None:
+        self.query = query
         self.schema = pa.schema([*VIEW, *(known.field(name).with_nullable(True) for name in query.keep)])
         seen = pa.schema([*(typed for typed in known if typed.name != "duration_ms"), VIEW.field("duration_ms")])
-        where = parse(query.where, seen) if query.where else None
-        self.joins = all(name in known.names for name in _JOIN)
-        columns = {name for name in self.schema.names if name in known.names and name not in _OWN}
-        columns |= {"outcome"} | (set(_JOIN) if self.joins else set())
+        self.where = parse(query.where, seen) if query.where else None
+        #: Everything that must hold, for rows that have `duration_ms`; None when all clips are kept.
+        self.condition = _condition(query, self.where)
         #: Whether clips that a copy is kept of (`dup_keep` false) stay out.
         self.leaves_duplicates_out = not query.keep_duplicates and "dup_keep" in known.names
-        columns |= {"dup_keep"} if self.leaves_duplicates_out else set()
-        columns |= set(where.columns) - {"duration_ms"} if where else set()
-        self.columns = sorted(columns)
-        #: The columns that decide whether a clip is kept.
-        self.decides = {"outcome", "duration_ms", "clap_score", "clap_model", "dup_keep"} | (
-            where.columns if where else set()
-        )
-        self.condition = _condition(query, where)
 
 
 def _condition(query: Query, where: Filter | None) -> Any:

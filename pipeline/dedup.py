@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus import compact, plan_store, units
+from corpus.compacted import compacted_folder
 from corpus.dedup import Rules
 from corpus.dedup_clips import ok_clips, scan_clips
 from corpus.schema import DEDUP, OUTCOME
@@ -136,7 +137,7 @@ def _start_generation(store: Store, leg: str, legs: Sequence[str], definition_sh
     path = generation_path(leg)
     if store.exists(path) and store.read(path) == data:
         return
-    for old in [*store.list(compact.compacted_folder(leg)), *store.list(f"corpus/columns/{leg}")]:
+    for old in [*store.list(compacted_folder(leg)), *store.list(f"corpus/columns/{leg}")]:
         store.delete(old)
     store.replace(path, data)
 

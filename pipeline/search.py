@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from corpus import compact, units
+from corpus.groups import scan
 from corpus.store import Store
 from corpus.view_query import corpus_schema
 from corpus.views import open_view
@@ -158,7 +158,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 def _model_counts(store: Store, leg: str, everything: bool) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for batch in compact.scan(store, [leg], ["clip_id", "outcome", "clap_model"]):
+    for batch in scan(store, [leg], ["clip_id", "outcome", "clap_model"]):
         rows = pa.table(batch)
         if not everything:
             rows = rows.filter(pc.equal(rows.column("outcome"), "ok"))
@@ -214,7 +214,7 @@ class Clips:
     def of_model(self, model: str, dim: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """(clip_id and unit_id, (B, D) float32 embeddings) of the clips that `model` has heard, batch by batch."""
         columns = ["clip_id", "unit_id", "outcome", "clap_model", EMBEDDING]
-        for batch in compact.scan(self._store, [self._leg], columns, batch_rows=BATCH_ROWS):
+        for batch in scan(self._store, [self._leg], columns, batch_rows=BATCH_ROWS):
             rows = pa.table(batch)
             mask = pc.and_(pc.is_valid(rows.column(EMBEDDING)), pc.equal(rows.column("clap_model"), model))
             if not self._everything:
@@ -263,17 +263,14 @@ class _Listed:
 
 
 def _view_ids(store: Store, view: str) -> Iterator[pa.Table]:
-    made = open_view(store, view)
-    with store.open(made.path) as file:
-        for batch in pq.ParquetFile(file).iter_batches(compact.ROW_GROUP_ROWS, columns=["unit_id", "clip_id"]):
-            yield pa.table(batch)
+    yield from open_view(store, view).batches(["unit_id", "clip_id"])
 
 
 def _ended_ids(store: Store, leg: str) -> Iterator[pa.Table]:
     """Clips that a later leg has ended, or found to be copies (as in a view, one of them is enough)."""
     copies = "dup_keep" in corpus_schema(store, [leg]).names
     columns = ["unit_id", "clip_id", "outcome", *(["dup_keep"] if copies else [])]
-    for batch in compact.scan(store, [leg], columns):
+    for batch in scan(store, [leg], columns):
         rows = pa.table(batch)
         gone = pc.not_equal(rows.column("outcome"), "ok")
         if copies:

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus import compact, units
+from corpus.groups import scan
 from corpus.store import Store
+from corpus.view_joins import with_durations
 from corpus.view_query import PAPER_THRESHOLDS, PRESETS, ViewError, Wanted, corpus_schema, make_query
-from corpus.view_rows import whole_units, with_durations
+from corpus.view_rows import whole_units
 from pipeline.clips import Clip, read_clips
 from pipeline.report.funnel import Step, funnel
 from pipeline.runfolder import legs_of, open_store, read_record
@@ -126,7 +128,7 @@ def collect(run: str, *, threshold: float | None = None, preset_model: str | Non
 def _choose_model(facts: Facts, store: Store, legs: Sequence[str], known: pa.Schema, wanted: str | None) -> None:
     if not {"clap_score", "clap_model"} <= set(known.names):
         return
-    for batch in compact.scan(store, legs, ["clip_id", "outcome", "reason", "clap_score", "clap_model"]):
+    for batch in scan(store, legs, ["clip_id", "outcome", "reason", "clap_score", "clap_model"]):
         rows = pa.table(batch)
         scored = rows.filter(_is_scored(rows))
         for entry in pc.value_counts(scored.column("clap_model")):
@@ -174,7 +176,7 @@ def _pass(facts: Facts, store: Store, legs: Sequence[str], known: pa.Schema, exa
     facts.measured = {one.column: np.zeros(len(one.edges) - 1, dtype=np.int64) for one in measures}
     best, worst, nearest = Top(examples), Top(examples), Top(examples)
     joins = {"joined_end_ms", "merged_into"} <= set(columns)
-    for units_rows in whole_units(compact.scan(store, legs, columns), joins):
+    for units_rows in whole_units(scan(store, legs, columns), joins):
         rows = with_durations(units_rows)
         ok = rows.filter(pc.fill_null(pc.equal(rows.column("outcome"), "ok"), False))
         _add_presets(facts, ok)

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import compact
 from corpus.counts import LegCounts
+from corpus.groups import scan
 from corpus.store import Store
 
 #: What the paper's steps are called; other stages are shown only where they end clips.
@@ -89,7 +89,7 @@ def _leg_steps(leg: str, definition: Mapping[str, Any], tally: _Tally, before: _
 
 def _tally(store: Store, leg: str) -> _Tally:
     tally = _Tally()
-    for batch in compact.scan(store, [leg], ["clip_id", "outcome", "reason", "stage"]):
+    for batch in scan(store, [leg], ["clip_id", "outcome", "reason", "stage"]):
         rows = pa.table(batch)
         spans = pc.extract_regex(rows.column("clip_id"), r"_(?P<start>[0-9]+)_(?P<end>[0-9]+)$")
         start, end = (pc.cast(pc.struct_field(spans, name), pa.int64()) for name in ("start", "end"))

@@ -5,7 +5,9 @@ import pytest
 
 from benchmarks.synthetic import write_plan
 from corpus import compact, plan_store, units
+from corpus.compacted import CompactionError
 from corpus.counts import count_outcomes
+from corpus.groups import scan
 from corpus.store import Store
 
 
@@ -15,7 +17,7 @@ def store(small_corpus, tmp_path):
 
 
 def read(store, legs, columns):
-    return pa.Table.from_batches(list(compact.scan(store, legs, columns)))
+    return pa.Table.from_batches(list(scan(store, legs, columns)))
 
 
 def test_compacted_rows_are_the_units_rows_in_plan_order(store):
@@ -110,7 +112,7 @@ def test_two_later_legs_that_lack_different_units_of_the_same_size(store):
 def test_files_that_overlap_are_refused(store):
     path = store.list("corpus/compacted/fetch")[0]
     store.replace(path.replace("00000-00000_", "00000-00001_"), store.read(path))
-    with pytest.raises(compact.CompactionError, match="delete corpus/compacted"):
+    with pytest.raises(CompactionError, match="delete corpus/compacted"):
         read(store, ["fetch"], ["clip_id"])
 
 

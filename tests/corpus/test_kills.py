@@ -13,6 +13,7 @@ import pytest
 from benchmarks.synthetic import write_plan
 from corpus import compact, plan_store, units
 from corpus.counts import count_outcomes
+from corpus.groups import scan
 from corpus.schema import AUDIO, OUTCOME, PLAN, SOURCES, fields
 from corpus.store import TEMPORARY, Store
 from corpus.verify import verify_corpus
@@ -116,7 +117,7 @@ def test_a_compaction_that_is_killed_while_it_replaces_an_older_one_never_shows_
         compact_all(store.root)
         commit(store.root, "00000-00001")
         code = run(_killed_before, number, compact_all, store.root)
-        seen = [clip for batch in compact.scan(store, ["fetch"], ["clip_id"]) for clip in batch.column(0).to_pylist()]
+        seen = [clip for batch in scan(store, ["fetch"], ["clip_id"]) for clip in batch.column(0).to_pylist()]
         assert len(seen) == len(set(seen))
         assert len(seen) in (3, 6)
         assert count_outcomes(store, ["fetch"]).legs[0].clips_done == 6

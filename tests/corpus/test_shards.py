@@ -14,7 +14,7 @@ from corpus import shards
 from corpus.formats import format_named
 from corpus.shardplan import COLUMNS, ExportError, ShardOptions, plan_shards
 from corpus.store import Store
-from corpus.views import select
+from corpus.views import open_view, select
 
 OPTIONS = ShardOptions(shard_clips=4, split={"train": 2, "test": 1})
 SUMMARY = {"view": {"name": "all", "without_caption": 0}, "versions": {}}
@@ -62,7 +62,7 @@ def exporting(run, tmp_path):
 def test_committed_flac_is_copied_byte_for_byte(exporting):
     exporting.all()
     index = pq.read_table(exporting.out.local("index.parquet")).to_pylist()
-    view = {row["clip_id"]: row for row in pq.read_table(exporting.store.local("views/all.parquet")).to_pylist()}
+    view = {row["clip_id"]: row for row in open_view(exporting.store, "all").read().to_pylist()}
     assert {entry["clip_id"] for entry in index} == set(view)
     for entry in index:
         copied = exporting.out.read_range(entry["shard"], entry["offset"], entry["size"])
@@ -153,7 +153,7 @@ def test_a_foreign_manifest_is_refused(exporting):
 def test_damaged_corpus_audio_never_reaches_a_shard(run, tmp_path, damage):
     shutil.copytree(run.root, tmp_path / "run")
     exporting = Exporting(Store(str(tmp_path / "run")), tmp_path / "out")
-    row = pq.read_table(exporting.store.local("views/all.parquet")).to_pylist()[3]
+    row = open_view(exporting.store, "all").read().to_pylist()[3]
     tar = exporting.store.local(row["tar"])
     data = bytearray(tar.read_bytes())
     data[row["tar_offset"] + 100] ^= 1

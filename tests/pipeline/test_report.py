@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from corpus import compact, units
+from corpus import units
+from corpus.compacted import compacted_folder
 from corpus.store import Store
 from pipeline.cli import main
 from pipeline.report.build import build
@@ -169,7 +170,7 @@ def test_a_run_without_scores_says_so(small_corpus, tmp_path):
 def test_a_run_in_progress_shows_what_it_has(copy):
     unit = sorted(units.done_units(copy, "models", root=False))[0]
     copy.delete(units.columns_path("models", unit))
-    for path in copy.list(compact.compacted_folder("models")):
+    for path in copy.list(compacted_folder("models")):
         copy.delete(path)
     page = build(copy.root)
     assert "leg models has 1 of 3 units still to do" in text_of(page)

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from corpus import compact, units
+from corpus import units
+from corpus.compacted import compacted_folder
 from corpus.schema import OUTCOME, fields
 from corpus.store import Store
 from corpus.view_query import ViewError
@@ -145,7 +146,7 @@ def test_a_run_in_progress_is_searched_as_far_as_it_got(copy):
     unit = sorted(units.done_units(copy, "models", root=False))[-1]
     whole = search(copy.root, TEXT).clips_searched
     copy.delete(units.columns_path("models", unit))
-    for path in copy.list(compact.compacted_folder("models")):
+    for path in copy.list(compacted_folder("models")):
         copy.delete(path)
     assert 0 < search(copy.root, TEXT).clips_searched < whole
 

@@ -9,7 +9,8 @@ import av
 import pytest
 from PIL import Image
 
-from corpus import compact, units
+from corpus import units
+from corpus.groups import scan
 from corpus.store import Store
 from corpus.verify import verify_corpus
 from pipeline.config import Recipe
@@ -154,7 +155,7 @@ def test_every_clip_is_captioned_and_what_can_be_seen_is_said(ray_is_up, site, s
     }
     assert {row["video_caption"] for name in ("gone", "radio", "hum.m4a") for row in rows[name]} == {None}
 
-    (compacted,) = compact.scan(store, ["fetch", "models"], ["video_caption", "frame_kind"])
+    (compacted,) = scan(store, ["fetch", "models"], ["video_caption", "frame_kind"])
     captions = [row["video_caption"] for of_name in rows.values() for row in of_name]
     assert Counter(compacted.column("video_caption").to_pylist()) == Counter(captions)
     before = store.list("corpus"), len(site.asked)
