@@ -1,37 +1,33 @@
 """Count what became of every source and clip of a run, from the columns alone.
 
-A clip's outcome is the last leg's word on it: a clip that `fetch` ended never gets another. Clips of units that a leg
-has not committed are pending there. Four columns are read: of the leg's compacted files, and of the unit files that
-are in none of them.
+A clip's outcome is the last leg's word on it, of the clip's latest attempt (corpus/latest.py). Clips of units that a
+leg has not committed are pending there. Clips that it is to try again are counted as it had left them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from corpus import compact, plan_store, units
+from corpus import attempts, plan_store, units
+from corpus.latest import latest_clips, latest_sources
 from corpus.store import Store
 
 #: A file that has no such column is read without it: only a dedup leg has `dup_keep`.
-_COLUMNS = ["clip_id", "unit_id", "outcome", "reason", "dup_keep"]
-
-#: Units read ahead of the one that is counted.
-_AHEAD = 256
+_COLUMNS = ["clip_id", "outcome", "reason", "dup_keep"]
 
 
 @dataclass
 class LegCounts:
     """One leg: units and clips committed, outcomes as `outcome/reason` (ok has no reason), audio of what is ok.
 
-    `duplicates`: how many of the ok clips a dedup leg leaves out; None for any other leg.
+    `duplicates`: how many of the ok clips a dedup leg leaves out; None for any other leg. `retries`: how many are to
+    do, with how many clips; the clips are counted in `outcomes` as their last attempt left them.
     """
 
     leg: str
@@ -40,6 +36,8 @@ class LegCounts:
     outcomes: Counter[str] = field(default_factory=Counter)
     ok_audio_ms: int = 0
     duplicates: int | None = None
+    retries: int = 0
+    retried_clips: int = 0
 
     def total(self, outcome: str) -> int:
         return sum(count for name, count in self.outcomes.items() if name.split("/")[0] == outcome)
@@ -63,8 +61,13 @@ class Counts:
         return sum(count for name, count in self.sources.items() if name.split("/")[0] == outcome)
 
 
-def count_outcomes(store: Store, legs: Sequence[str]) -> Counts:
-    """Count a run's sources, and its clips leg by leg (root leg first)."""
+def count_outcomes(
+    store: Store, legs: Sequence[str], takes_up: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Counts:
+    """Count a run's sources, and its clips leg by leg (root leg first).
+
+    `takes_up`: for each leg those whose retries it takes up, itself the last; a leg that is not there (a job) none.
+    """
     infos = {info.unit_id: info for info in plan_store.iter_units(store)}
     counts = Counts(
         planned_clips=sum(info.rows for info in infos.values()),
@@ -74,13 +77,15 @@ def count_outcomes(store: Store, legs: Sequence[str]) -> Counts:
         legs=[],
     )
     for at, leg in enumerate(legs):
-        counts.legs.append(_count_leg(store, leg, set(infos), root=at == 0))
+        counts.legs.append(_count_leg(store, leg, takes_up.get(leg, ()), set(infos), root=at == 0))
     return counts
 
 
 def _count_sources(store: Store) -> Counter[str]:
-    sources = plan_store.read_sources(store, ["outcome", "reason"])
-    return _tally(sources)
+    found: Counter[str] = Counter()
+    for _, sources in latest_sources(store, ["outcome", "reason"]):
+        found.update(_tally(sources))
+    return Counter(dict(sorted(found.items())))
 
 
 def _tally(rows: pa.Table) -> Counter[str]:
@@ -91,40 +96,23 @@ def _tally(rows: pa.Table) -> Counter[str]:
     return Counter(dict(sorted(found.items())))
 
 
-def _count_leg(store: Store, leg: str, planned: set[str], *, root: bool) -> LegCounts:
-    done = sorted(units.done_units(store, leg, root=root) & planned)
+def _count_leg(store: Store, leg: str, takes_up: Sequence[str], planned: set[str], *, root: bool) -> LegCounts:
+    work = units.done_work(store, leg, root=root)
+    done = {unit: numbers for unit, numbers in attempts.attempts_by_unit(work).items() if unit in planned}
     result = LegCounts(leg=leg, units_done=len(done))
-    counted: set[str] = set()
-
-    def add(rows: pa.Table) -> None:
+    for rows in latest_clips(store, leg, _COLUMNS, root=root, of=done):
         result.outcomes.update(_tally(rows))
         result.clips_done += rows.num_rows
         result.ok_audio_ms += _ok_audio_ms(rows)
         if "dup_keep" in rows.column_names:
             left_out = pc.sum(pc.invert(rows.column("dup_keep")), min_count=0).as_py()
             result.duplicates = (result.duplicates or 0) + left_out
-
-    for rows in _compacted_rows(store, leg):
-        counted.update(pc.unique(rows.column("unit_id")).to_pylist())
-        add(rows.filter(pc.is_in(rows.column("unit_id"), value_set=pa.array(done, pa.string()))))
-
-    def read(unit_id: str) -> pa.Table:
-        return units.read_parquet(store, units.unit_path(leg, unit_id, root=root), columns=_COLUMNS)
-
-    left = [unit_id for unit_id in done if unit_id not in counted]
-    with ThreadPoolExecutor(8) as pool:
-        for at in range(0, len(left), _AHEAD):
-            for rows in pool.map(read, left[at : at + _AHEAD]):
-                add(rows)
+    if takes_up:
+        pending = attempts.pending_retries(store, takes_up, done=work)
+        result.retries = len(pending)
+        result.retried_clips = sum(len(ids) for _, ids in attempts.clips_of(store, pending))
     result.outcomes = Counter(dict(sorted(result.outcomes.items())))
     return result
-
-
-def _compacted_rows(store: Store, leg: str) -> Iterator[pa.Table]:
-    for file in compact.compacted_files(store, leg):
-        with suppress(FileNotFoundError), store.open(file.path) as opened:  # a compaction may just have replaced it
-            for batch in pq.ParquetFile(opened).iter_batches(compact.ROW_GROUP_ROWS, columns=_COLUMNS):
-                yield pa.Table.from_batches([batch])
 
 
 def _ok_audio_ms(rows: pa.Table) -> int:

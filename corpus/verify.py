@@ -17,15 +17,18 @@ from typing import BinaryIO, TypeVar
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus import compact, plan_store, units
+from corpus import compacted, plan_store, units
+from corpus.attempts import attempts_by_unit
 from corpus.plan_store import UnitInfo
 from corpus.report import Check, Report
-from corpus.schema import OUTCOMES, PLAN, SOURCES
+from corpus.schema import OUTCOMES, SOURCES
 from corpus.store import Store
 from corpus.sweep import leftovers
 from corpus.sweep import sweep as sweep_away
 from corpus.verify_dedup import look_at_dedup
+from corpus.verify_retries import Retries, look_at_retries
 from corpus.verify_unit import UnitFindings, look_at_unit
+from corpus.work_ids import WORK_ID, work_id
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -75,8 +78,8 @@ def verify_corpus(
     said = f"{plan.sources} sources, {clips} clips in {len(plan.units)} units"
     checks = [_listed("plan: sources and clips agree", plan.faults, said)]
     root: _Leg | None = None
-    for name in legs:
-        leg, leg_checks = _look_at_leg(store, name, plan, root, decode=decode)
+    for at in range(len(legs)):
+        leg, leg_checks = _look_at_leg(store, legs[: at + 1], plan, root, decode=decode)
         checks += leg_checks
         root = root or leg
     named, read = (root.tars, root.read) if root else (set(), set())
@@ -103,10 +106,10 @@ def _read_plan(store: Store) -> _Plan:
 
 def _read_part(store: Store, part: str, plan: _Plan) -> None:
     data = store.read(plan_store.units_path(part))
-    planned = plan_store.whole_table(data).cast(PLAN)
+    planned = plan_store.as_planned(plan_store.whole_table(data))
     sources = plan_store.whole_table(store.read(plan_store.sources_path(part))).cast(SOURCES)
     plan.sha256[part] = hashlib.sha256(data).hexdigest()
-    plan.sources += sources.num_rows
+    plan.sources += pc.sum(pc.equal(sources.column("attempt"), 0), min_count=0).as_py()  # each once
     rows = Counter(planned.column("unit_id").to_pylist())
     plan.units |= {unit_id: UnitInfo(unit_id, part, count, 0) for unit_id, count in rows.items()}
     named = pc.sum(sources.column("clips")).as_py() or 0
@@ -120,59 +123,77 @@ def _read_part(store: Store, part: str, plan: _Plan) -> None:
 
 
 def _look_at_leg(
-    store: Store, name: str, plan: _Plan, root: _Leg | None, *, decode: bool
+    store: Store, legs: Sequence[str], plan: _Plan, root: _Leg | None, *, decode: bool
 ) -> tuple[_Leg, Iterable[Check]]:
+    """Look at the last of `legs`; a retry may begin in any of them."""
+    name = legs[-1]
     leg = _Leg(name, root=root is None)
-    done = sorted(units.done_units(store, name, root=leg.root))
-    strangers = [
-        f"{units.unit_path(name, unit_id, root=leg.root)} is not in the plan; move it away"
-        if plan_store.UNIT_ID.fullmatch(unit_id)
-        else f"{unit_id}.parquet of leg {name} is not named like a unit; move it away"
-        for unit_id in done
-        if unit_id not in plan.units
-    ]
-    known = [unit_id for unit_id in done if unit_id in plan.units]
+    done = sorted(units.done_work(store, name, root=leg.root))
+    retries = look_at_retries(store, legs, plan.units)
+    known = [work for work in done if work in plan.units or work in retries.planned]
+    works = attempts_by_unit(known)
+    strangers = [_stranger(name, work, root=leg.root) for work in set(done) - set(known)]
 
-    def look(unit_id: str) -> UnitFindings:
-        return look_at_unit(store, name, unit_id, plan.sha256[plan.units[unit_id].part], root=leg.root, decode=decode)
+    def look(unit_id: str) -> list[UnitFindings]:
+        sha256 = plan.sha256[plan.units[unit_id].part]
+        mine = [work_id(unit_id, number) for number in works[unit_id]]
+        return [look_at_unit(store, legs, work, sha256, decode=decode) for work in mine]
 
-    for findings in _in_parallel(look, known):
-        _note(leg, findings)
+    for findings in _in_parallel(look, list(works)):
+        _note(leg, findings, retries)
     if root is not None:
         leg.faults += [
-            f"{units.columns_path(name, unit_id)} stands alone: leg {root.name} has no such unit; delete it, or put "
-            f"{units.root_path(unit_id)} back"
-            for unit_id in known
-            if unit_id not in root.sha256 and not store.exists(units.root_path(unit_id))
+            f"{units.columns_path(name, work)} stands alone: leg {root.name} has no such unit; delete it, or put "
+            f"{units.root_path(work)} back"
+            for work in known
+            if retries.planned.get(work, root.name) == root.name
+            and work not in root.sha256
+            and not store.exists(units.root_path(work))
         ]
-    planned = sum(plan.units[unit_id].rows for unit_id in known)
+    planned = sum(plan.units[unit_id].rows for unit_id in works)
     sums = ", ".join(f"{leg.outcomes[outcome]} {outcome}" for outcome in OUTCOMES)
     checks = [
-        _listed(f"{name}: units are planned ones", strangers, f"{len(done)} of {len(plan.units)} committed"),
+        _listed(f"{name}: units are planned ones", sorted(strangers), f"{len(works)} of {len(plan.units)} committed"),
         _listed(f"{name}: rows are the planned rows, each with an outcome", leg.faults, sums),
         _invariant(leg, planned),
     ]
+    if own := retries.of(name):
+        done_of_them = sum(work in leg.sha256 for work in own)
+        said = f"{len(own)} retries, {done_of_them} of them committed"
+        checks.append(_listed(f"{name}: retries are of clips that had failed", retries.faults, said))
     if leg.root:
         said = f"{len(leg.tars)} tars, {leg.clips_with_audio} clips{' decoded' if decode else ''}"
         checks.append(_listed("audio: tars match their hash, members their rows", leg.tar_faults, said))
     files, faults = _compacted(store, leg)
     checks.append(_listed(f"{name}: compacted files hold what the units hold", faults, f"{files} files"))
-    complete = root is not None and set(root.sha256) <= set(done)
-    if not leg.root and (copies := look_at_dedup(store, name, known, complete=complete)) is not None:
+    complete = root is not None and {work for work in root.sha256 if work in plan.units} <= set(works)
+    if not leg.root and (copies := look_at_dedup(store, name, list(works), complete=complete)) is not None:
         checks.append(_listed(f"{name}: every copy names a clip that is kept", copies.faults, copies.says()))
     return leg, checks
 
 
-def _note(leg: _Leg, findings: UnitFindings) -> None:
-    leg.faults += findings.faults
-    leg.tar_faults += findings.tar_faults
-    leg.outcomes.update(findings.outcomes)
-    leg.tars |= findings.tars
-    leg.clips_with_audio += findings.clips_with_audio
-    if findings.sha256 is not None:
-        leg.sha256[findings.unit_id] = findings.sha256
-    if findings.readable:
-        leg.read.add(findings.unit_id)
+def _stranger(leg: str, work: str, *, root: bool) -> str:
+    if WORK_ID.fullmatch(work):
+        return f"{units.unit_path(leg, work, root=root)} is not in the plan; move it away"
+    return f"{work}.parquet of leg {leg} is not named like a unit; move it away"
+
+
+def _note(leg: _Leg, unit: Sequence[UnitFindings], retries: Retries) -> None:
+    """What was found in a unit and its retries; a clip counts as its latest attempt left it."""
+    endings: dict[str, str] = {}
+    for findings in unit:
+        leg.faults += findings.faults
+        leg.tar_faults += findings.tar_faults
+        leg.tars |= findings.tars
+        leg.clips_with_audio += findings.clips_with_audio
+        if findings.sha256 is not None:
+            leg.sha256[findings.unit_id] = findings.sha256
+        if findings.readable:
+            leg.read.add(findings.unit_id)
+        if retries.planned.get(findings.unit_id) == leg.name:
+            retries.compare(findings.unit_id, findings.endings, endings)
+        endings |= findings.endings
+    leg.outcomes.update(endings.values())
 
 
 def _invariant(leg: _Leg, planned: int) -> Check:
@@ -186,11 +207,11 @@ def _invariant(leg: _Leg, planned: int) -> Check:
 def _compacted(store: Store, leg: _Leg) -> tuple[int, list[str]]:
     """How many compacted files the leg has, and those that are damaged or older than a unit they hold."""
     try:
-        files = compact.compacted_files(store, leg.name)
-    except compact.CompactionError as error:
+        files = compacted.compacted_files(store, leg.name)
+    except compacted.CompactionError as error:
         return 0, [str(error)]
 
-    def look(file: compact.Compacted) -> list[str]:
+    def look(file: compacted.Compacted) -> list[str]:
         try:
             sound = _compacted_is_current(store, file, leg)
         except Exception:  # noqa: BLE001  a damaged file may fail in any way
@@ -200,7 +221,7 @@ def _compacted(store: Store, leg: _Leg) -> tuple[int, list[str]]:
     return len(files), [fault for found in _in_parallel(look, files) for fault in found]
 
 
-def _compacted_is_current(store: Store, file: compact.Compacted, leg: _Leg) -> bool:
+def _compacted_is_current(store: Store, file: compacted.Compacted, leg: _Leg) -> bool:
     ids: dict[str, None] = {}
     rows = 0
     with store.open(file.path) as opened:
@@ -211,9 +232,13 @@ def _compacted_is_current(store: Store, file: compact.Compacted, leg: _Leg) -> b
         for batch in parquet.iter_batches(columns=["unit_id"]):
             ids |= dict.fromkeys(pc.unique(batch.column("unit_id")).to_pylist())
             rows += batch.num_rows
-        stated = compact.content_hash_of(parquet)
-    made_from = [(unit_id, leg.sha256.get(unit_id) or _sha256_now(store, leg, unit_id)) for unit_id in ids]
-    return rows == file.rows and stated == compact.content_sha256(made_from)
+        stated = compacted.content_hash_of(parquet)
+    attempts = attempts_by_unit(units.done_work(store, leg.name, root=leg.root))
+    works = [work_id(unit_id, number) for unit_id in ids for number in attempts.get(unit_id, [0])]
+    if compacted.made_of(works) != file.made_of:  # a unit was tried again since: the next compaction takes it up
+        return rows == file.rows
+    made_from = [(work, leg.sha256.get(work) or _sha256_now(store, leg, work)) for work in works]
+    return rows == file.rows and stated == compacted.content_sha256(made_from)
 
 
 def _sha256_of(file: BinaryIO) -> str:

@@ -1,4 +1,4 @@
-"""Look at one committed unit: its Parquet against the plan, its tar against its hash and the Parquet's rows.
+"""Look at one committed unit or retry: its Parquet against the plan, its tar against its hash and the Parquet's rows.
 
 Nothing here raises for damage: each fault becomes a sentence that says what, where, and what to do.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from corpus import plan_store, units
+from corpus import attempts, plan_store, units
 from corpus.schema import OUTCOMES
 from corpus.store import Store
+from corpus.work_ids import attempt_of, unit_of, work_id
 
 #: What a user does about a unit that is damaged. A compacted file may hold what is damaged, too.
 _MAKE_AGAIN = "delete {what} and corpus/compacted, and run again"
@@ -39,7 +39,7 @@ _Row = Mapping[str, Any]
 
 @dataclass
 class UnitFindings:
-    """What was found in a unit. `readable`: its Parquet is whole, so the tars it names are all it has."""
+    """What was found in a unit, or a retry. `readable`: its Parquet is whole, so the tars it names are all it has."""
 
     unit_id: str
     readable: bool = False
@@ -48,20 +48,24 @@ class UnitFindings:
     tar_faults: list[str] = field(default_factory=list)
     tars: set[str] = field(default_factory=set)
     clips_with_audio: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
+    endings: dict[str, str] = field(default_factory=dict)  # clip id -> outcome
 
 
 def look_at_unit(
-    store: Store, leg: str, unit_id: str, plan_part_sha256: str, *, root: bool, decode: bool
+    store: Store, legs: Sequence[str], unit_id: str, plan_part_sha256: str, *, decode: bool
 ) -> UnitFindings:
-    """Everything about a leg's unit; the tar too if the leg is the root leg."""
+    """Everything about a unit, or a retry, of the last of `legs`; the tar too if it is the only one, the root leg.
+
+    `legs`: those in which a retry of this leg may begin.
+    """
+    leg, root = legs[-1], len(legs) == 1
     found = UnitFindings(unit_id)
     path = units.unit_path(leg, unit_id, root=root)
     try:
         data = store.read(path)
         found.sha256 = hashlib.sha256(data).hexdigest()
         rows = plan_store.whole_table(data)
-        _look_at_rows(store, leg, path, rows, plan_part_sha256, found, root=root)
+        _look_at_rows(store, legs, path, rows, plan_part_sha256, found)
         audio = rows.select([name for name in _AUDIO_COLUMNS if name in rows.schema.names]).to_pylist() if root else []
     except Exception as error:  # noqa: BLE001  a damaged file may fail in any way, and each must be told
         found.faults.append(f"{path} cannot be read ({error}); {_again(path)}")
@@ -80,39 +84,57 @@ def _again(what: str) -> str:
 
 
 def _look_at_rows(
-    store: Store, leg: str, path: str, rows: pa.Table, plan_part_sha256: str, found: UnitFindings, *, root: bool
+    store: Store, legs: Sequence[str], path: str, rows: pa.Table, plan_part_sha256: str, found: UnitFindings
 ) -> None:
     said = rows.schema.metadata or {}
-    if said.get(b"autorecap.leg") != leg.encode():
+    if said.get(b"autorecap.leg") != legs[-1].encode():
         found.faults.append(f"{path} says that it belongs to another leg; {_again(path)}")
     if said.get(b"autorecap.plan_part_sha256") != plan_part_sha256.encode():
         part = plan_store.part_of(found.unit_id)
         found.faults.append(f"{path} was made from another plan; put plan/units/{part}.parquet back from a copy")
-    planned = plan_store.read_unit(store, found.unit_id)
+    planned = attempts.read_planned(store, found.unit_id, legs)
     if rows.num_rows != planned.num_rows:
         found.faults.append(f"{path} has {rows.num_rows} rows, {planned.num_rows} are planned; {_again(path)}")
     elif any(
         rows.column(name).to_pylist() != planned.column(name).to_pylist() for name in ("clip_id", "unit_id", "row")
     ):
         found.faults.append(f"{path} does not hold the planned clips in planned order; {_again(path)}")
-    elif not root:
-        _compare_with_root(store, path, rows, found)
-    found.outcomes = Counter(str(outcome) for outcome in rows.column("outcome").to_pylist())
-    if unknown := set(found.outcomes) - set(OUTCOMES):
+    elif len(legs) > 1:
+        _compare_with_root(store, legs[0], path, rows, found)
+    number = attempt_of(found.unit_id)
+    if number and set(rows.column("attempt").to_pylist()) != {number}:
+        found.faults.append(f"{path} has rows of another attempt than {number}; {_again(path)}")
+    outcomes = [str(outcome) for outcome in rows.column("outcome").to_pylist()]
+    found.endings = dict(zip(rows.column("clip_id").to_pylist(), outcomes, strict=True))
+    if unknown := set(outcomes) - set(OUTCOMES):
         found.faults.append(f"{path} has rows whose outcome is {', '.join(sorted(unknown))}; {_again(path)}")
     reasons = zip(rows.column("outcome").to_pylist(), rows.column("reason").to_pylist(), strict=True)
     if any(outcome != "ok" and not reason for outcome, reason in reasons):
         found.faults.append(f"{path} has rows that ended without a reason; {_again(path)}")
 
 
-def _compare_with_root(store: Store, path: str, rows: pa.Table, found: UnitFindings) -> None:
-    """A clip that the root leg ended stays ended, in the same way. A root unit that is not there is another check's."""
-    root_path = units.root_path(found.unit_id)
-    if not store.exists(root_path):
+def _compare_with_root(store: Store, root_leg: str, path: str, rows: pa.Table, found: UnitFindings) -> None:
+    """A clip that the root leg ended stays ended, in the same way. A root unit that is not there is another check's.
+
+    What a row is held against is the clip's latest attempt in the root leg up to the row's own.
+    """
+    unit_id = unit_of(found.unit_id)
+    before: dict[str, str] = {}
+    if not store.exists(units.root_path(unit_id)):
         return
-    before = units.read_parquet(store, root_path, columns=["outcome"]).column("outcome").to_pylist()
-    after = rows.column("outcome").to_pylist()
-    if len(before) == len(after) and any(old != "ok" and old != new for old, new in zip(before, after, strict=True)):
+    tried = rows.column("attempt").to_pylist()
+    known = attempts.attempts_of(store, root_leg, unit_id, root=True) if any(tried) else [0]
+    own = dict(zip(rows.column("clip_id").to_pylist(), tried, strict=True))
+    for attempt in known:
+        root = units.read_parquet(store, units.root_path(work_id(unit_id, attempt)), columns=["clip_id", "outcome"])
+        for clip_id, outcome in zip(
+            root.column("clip_id").to_pylist(), root.column("outcome").to_pylist(), strict=True
+        ):
+            if attempt <= (own.get(clip_id) or 0):
+                before[clip_id] = outcome
+    after = zip(rows.column("clip_id").to_pylist(), rows.column("outcome").to_pylist(), strict=True)
+    if any(before[clip_id] not in ("ok", outcome) for clip_id, outcome in after if clip_id in before):
+        root_path = units.root_path(unit_id)
         found.faults.append(f"{path} gives another outcome to a clip that {root_path} had ended; {_again(path)}")
 
 

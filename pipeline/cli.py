@@ -77,13 +77,42 @@ def run(
 
 @main.command()
 @click.argument("run")
+@click.option("--failures", is_flag=True, help="What has failed, by reason, with examples and what to do about it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @speak_plainly
-def status(run: str, as_json: bool) -> None:
+def status(run: str, failures: bool, as_json: bool) -> None:
     """What became of every source and clip of the run folder RUN: planned, ok, filtered, merged, failed, reasons."""
+    if failures:
+        from pipeline.verbs_retry import failures_verb
+
+        sys.exit(failures_verb(run, as_json=as_json))
     from pipeline.verbs import status_verb
 
     sys.exit(status_verb(run, as_json=as_json))
+
+
+@main.command()
+@click.argument("run")
+@click.option(
+    "--reason",
+    "reasons",
+    default="transient",
+    show_default=True,
+    metavar="WORDS",
+    help="Reasons with commas between, e.g. http_429,timeout; transient: all that may pass by themselves; all.",
+)
+@click.option("--leg", "legs", multiple=True, help="Only clips that failed in this leg (may be given many times).")
+@click.option("--stage", help="Only clips that this stage ended.")
+@click.option("--source-level", is_flag=True, help="Only sources that could not be planned.")
+@click.option("--clips", is_flag=True, help="Only clips.")
+@click.option("--older-than", metavar="AGE", help="Only what failed longer ago than this: 90m, 12h, 1d, 2w.")
+@click.option("--dry-run", is_flag=True, help="Say what would be tried again, and change nothing.")
+@speak_plainly
+def retry(run: str, **options: Any) -> None:
+    """Try again what has failed in RUN, and nothing else: `plan` and `run` then take it up, as a new attempt."""
+    from pipeline.verbs_retry import retry_verb
+
+    sys.exit(retry_verb(run, **options))
 
 
 @main.command()

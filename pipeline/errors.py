@@ -9,7 +9,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from captioner.evaluate import EvaluateError
     from captioner.load import CaptionerError
     from captioner.metrics.java import JavaError
-    from corpus.compact import CompactionError
+    from corpus.compacted import CompactionError
     from corpus.expression import ExpressionError
     from corpus.shardplan import ExportError
     from corpus.storage_faults import StorageFault
@@ -21,6 +21,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.plan import PlanError
     from pipeline.presence import OtherDriver
     from pipeline.report.facts import ReportError
+    from pipeline.retry import RetryError
     from pipeline.run import LegStopped
     from pipeline.runfolder import OtherRun
     from pipeline.scorers import ModelError
@@ -33,6 +34,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         LegStopped,
         OtherDriver,
         PlanError,
+        RetryError,
         SourceError,
         ViewError,
         ExpressionError,

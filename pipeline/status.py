@@ -11,7 +11,7 @@ from corpus.counts import Counts, count_outcomes
 from corpus.schema import OUTCOMES
 from corpus.store import Store
 from pipeline.rates import LegRate, leg_rates
-from pipeline.runfolder import legs_of
+from pipeline.runfolder import legs_of, retries_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Status:
                     "units_done": leg.units_done,
                     "clips_done": leg.clips_done,
                     **{outcome: leg.total(outcome) for outcome in OUTCOMES},
+                    "retries": leg.retries,
+                    "retried_clips": leg.retried_clips,
                     **({} if leg.duplicates is None else {"duplicates": leg.duplicates}),
                     "reasons": _reasons(leg.outcomes),
                     "ok_hours": round(leg.ok_audio_ms / 3_600_000, 4),
@@ -93,6 +95,8 @@ class Status:
             sums = " + ".join(f"{leg.total(outcome)} {outcome}" for outcome in OUTCOMES)
             left = self.counts.units - leg.units_done
             pending = f"; {left} of {self.counts.units} units to do" if left else ""
+            if leg.retries:
+                pending += f"; {leg.retries} retries ({leg.retried_clips} clips) to do"
             lines.append(f"leg {leg.leg}: {leg.clips_done} clips = {sums}{pending}{self._rate_text(leg.leg)}")
             reasons = [(name, count) for name, count in leg.outcomes.items() if "/" in name]
             lines += [f"  {name:<28} {count:>8}" for name, count in sorted(reasons, key=lambda item: -item[1])]
@@ -141,9 +145,10 @@ def _reasons(counts: Counter[str]) -> dict[str, int]:
 
 def run_status(store: Store) -> Status:
     """Read a run's numbers from its folder."""
+    legs = legs_of(store)
     return Status(
         run=store.root,
-        counts=count_outcomes(store, list(legs_of(store))),
+        counts=count_outcomes(store, list(legs), retries_of(legs)),
         views=_views(store),
         exports=_exports(store),
         rates=leg_rates(store),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +80,65 @@ class DiesAt(Trial):
 
 
 @dataclass(kw_only=True)
+class Kills(Trial):
+    """Some clips of a unit kill the worker, each in the way that `how` says, unless `mended` is in the run folder.
+
+    Each time the stage sees such a clip it leaves a line in the file `seen`.
+    """
+
+    unit: str = ""
+    rows: tuple[int, ...] = ()
+    how: str = "segfault"
+    limit_s: float = 60.0
+
+    adds: ClassVar[pa.Schema] = pa.schema([])
+
+    def open(self, services: Services) -> None:
+        super().open(services)
+        self.watch = services.watch
+        if self.how == "open":
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        for clip in clips.select(["clip_id", "unit_id", "row"]).to_pylist():
+            is_poison = (clip["unit_id"] == self.unit or not self.unit) and (clip["row"] in self.rows or not self.rows)
+            if is_poison and not (self.run_root / "mended").exists():
+                with (self.run_root / "seen").open("a") as file:
+                    file.write(f"{clip['clip_id']}\n")
+                self.kill(clip["clip_id"])
+        return clips
+
+    def kill(self, clip_id: str) -> None:
+        if self.how == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif self.how == "exit":
+            os._exit(11)
+        elif self.how == "hang":  # in native code that holds Python's lock, with a child that sleeps
+            child = subprocess.Popen(["sleep", "600"])
+            (self.run_root / f"child-{child.pid}").touch()
+            with self.watch("decode", clip_id, limit_s=self.limit_s):
+                ctypes.PyDLL(None).sleep(600)
+
+
+@dataclass(kw_only=True)
+class Grows(Trial):
+    """Never gives memory back. Leaves its process's number in the run folder for each unit."""
+
+    mb: int = 0
+
+    adds: ClassVar[pa.Schema] = pa.schema([])
+
+    def open(self, services: Services) -> None:
+        super().open(services)
+        self.kept: list[bytes] = []
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        self.kept.append(os.urandom(1_000_000) * self.mb)
+        (self.run_root / f"{'actor' if self.model else 'task'}-{clips.column('unit_id')[0]}-{os.getpid()}").touch()
+        return clips
+
+
+@dataclass(kw_only=True)
 class Interpreter(Trial):
     """Says which Python it runs in."""
 
@@ -85,3 +148,34 @@ class Interpreter(Trial):
         import sys
 
         return with_columns(clips, {"caption": [sys.executable] * clips.num_rows}, self.adds)
+
+
+@dataclass(kw_only=True)
+class Faulty(Trial):
+    """Fails the clips that `<name>.faults.json` in the run folder gives a reason for."""
+
+    name: str = "fetch"
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        faults = json.loads((self.run_root / f"{self.name}.faults.json").read_text())
+        ids = clips.column("clip_id").to_pylist()
+        clips = self.made(clips, ids)
+        return with_endings(clips, [Ending("failed", faults[i], f"\x1b[31m{i}") if i in faults else None for i in ids])
+
+    def made(self, clips: pa.Table, ids: list[str]) -> pa.Table:
+        return with_columns(clips, {"audio": [i.encode() for i in ids], "codec": ["flac"] * len(ids)}, self.adds)
+
+
+@dataclass(kw_only=True)
+class FaultyModel(Faulty):
+    """A caption of each clip that names its attempt, or `alike` for all, so that neighbours are joined."""
+
+    name: str = "models"
+    alike: bool = False
+
+    adds: ClassVar[pa.Schema] = fields("caption")
+
+    def made(self, clips: pa.Table, ids: list[str]) -> pa.Table:
+        attempts = clips.column("attempt").to_pylist()
+        captions = ["alike" if self.alike else f"{i} {attempt}" for i, attempt in zip(ids, attempts, strict=True)]
+        return with_columns(clips, {"caption": captions}, self.adds)
