@@ -169,9 +169,12 @@ def fields(*names: str) -> pa.Schema:
     return pa.schema([ALL_COLUMNS[name] for name in names])
 
 
-#: What a source's own list says of its clips. A part of the plan has these columns where at least one clip has some of
-#: them; the root leg commits them, and a later leg's own hide them.
+#: What a source's own list says of its clips. All parts of a plan have these columns, or none: those of plans that were
+#: begun with such a list have. The root leg commits them, and a later leg's own hide them.
 GIVEN = fields("caption", "caption_model", "clap_score", "clap_model")
+
+#: Who wrote the captions, and measured the scores, of the published AutoReCap-XL files: LAION's CLAP, weights unknown.
+PUBLISHED_MODEL = "AutoReCap-XL@published"
 
 #: Where one clip's audio lies. The members of a join, the first included.
 MEMBER = pa.struct(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from corpus.schema import ALL_COLUMNS, AUDIO, DEDUP, OUTCOME, PLAN, TRANSIENT
+from corpus.schema import ALL_COLUMNS, AUDIO, DEDUP, GIVEN, OUTCOME, PLAN, TRANSIENT
 from stages.base import Stage
-from stages.registry import StageError, build_stage
+from stages.registry import StageError, build_stage, stage_class
 
 if TYPE_CHECKING:
     from pipeline.config import DedupJob, Leg
@@ -30,16 +30,40 @@ def build_chain(leg: Leg) -> list[Link]:
     return [Link(spec.use, build_stage(spec.use, spec.options), spec.pool) for spec in leg.stages]
 
 
-def chain_problems(legs: Mapping[str, Leg]) -> list[str]:
-    """Lines of `legs.<leg>.stages.<n>.<key>: what is wrong`, in recipe order; empty when all fits."""
+def chain_problems(legs: Mapping[str, Leg], *, given: bool = False) -> list[str]:
+    """Lines of `legs.<leg>.stages.<n>.<key>: what is wrong`, in recipe order; empty when all fits.
+
+    `given`: the recipe's lists bring captions and scores of their own.
+    """
     problems = _shape_problems(legs) + _scorer_problems(legs)
     known: dict[str, dict[str, pa.DataType]] = {}
     for name, leg in legs.items():
-        before = _columns_before(name, leg, known)
+        before = _columns_before(name, leg, known, given=given)
         after, found = _walk(name, leg, before) if leg.job is None else _walk_job(name, leg.job, before)
         known[name] = after
         problems += found
+        if given:
+            problems += _stale_score_problems(name, leg)
     return problems
+
+
+def _stale_score_problems(name: str, leg: Leg) -> list[str]:
+    """A list's score is of the list's caption: beside another caption it would say nothing."""
+    adds = [set(stage_class(spec.use).adds.names) for spec in leg.stages if _is_known(spec.use)]
+    if any("caption" in names for names in adds) and not any("clap_score" in names for names in adds):
+        return [
+            f"legs.{name}.stages: captions anew what the list has captioned, and would leave the list's CLAP scores "
+            "beside its own captions; add embed and score"
+        ]
+    return []
+
+
+def _is_known(use: str) -> bool:
+    try:
+        stage_class(use)
+    except StageError:
+        return False  # said by _walk
+    return True
 
 
 def _shape_problems(legs: Mapping[str, Leg]) -> list[str]:
@@ -82,10 +106,12 @@ def _scorer_problems(legs: Mapping[str, Leg]) -> list[str]:
     return problems
 
 
-def _columns_before(name: str, leg: Leg, known: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:
+def _columns_before(
+    name: str, leg: Leg, known: dict[str, dict[str, pa.DataType]], *, given: bool
+) -> dict[str, pa.DataType]:
     """What the leg's first stage can read: the plan, or what earlier legs committed."""
     if leg.after is None:
-        return {field.name: field.type for field in [*PLAN, *OUTCOME]}
+        return {field.name: field.type for field in [*PLAN, *(GIVEN if given else ()), *OUTCOME]}
     committed = dict(known.get(leg.after, {}))
     committed.update({field.name: field.type for field in AUDIO})
     for field in TRANSIENT:
@@ -139,8 +165,6 @@ def _walk_job(
 
 def _assume_added(use: str, columns: dict[str, pa.DataType]) -> None:
     """After a stage with bad options, go on as if it were there: one mistake should not be reported twice."""
-    from stages.registry import stage_class
-
     try:
         adds = stage_class(use).adds
     except StageError:

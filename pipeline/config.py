@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.config_sources import Section, Source
+from pipeline.config_sources import GIVING_TYPES, Section, Source
 from stages.guard import networks
 from stages.opt_outs import DEFAULT as OPT_OUTS
 from stages.opt_outs import OptOut
@@ -335,7 +335,15 @@ def _leg_problems(tree: dict[str, Any], recipe: Recipe | None) -> list[str]:
             legs[str(name)] = Leg.model_validate(body)
         except ValidationError:
             continue  # already listed by the whole recipe's own check
-    return [*chain_problems(legs), *_unused_problems(tree, legs)] if len(legs) == len(raw) else []
+    if len(legs) < len(raw):
+        return []
+    return [*chain_problems(legs, given=_lists_give_clips(tree)), *_unused_problems(tree, legs)]
+
+
+def _lists_give_clips(tree: dict[str, Any]) -> bool:
+    sources = tree.get("sources")
+    found = sources if isinstance(sources, list) else []
+    return any(str(source.get("type")) in GIVING_TYPES for source in found if isinstance(source, dict))
 
 
 def _unused_problems(tree: dict[str, Any], legs: dict[str, Leg]) -> list[str]:

@@ -99,6 +99,5 @@ AnySource = UrlListSource | FolderSource | GivenSource
 Source = Annotated[AnySource, Field(discriminator="type")]
 
 
-def gives_clips(source: object) -> bool:
-    """Whether a list brings captions, and perhaps scores, of its own."""
-    return isinstance(source, AutoRecapSource | ClipListSource | CaptionTableSource)
+#: The lists that may bring captions and scores of their own.
+GIVING_TYPES = frozenset({"autorecap", "clips", "captions"})

@@ -20,7 +20,7 @@ from corpus.store import Store
 from pipeline.config import Recipe
 from pipeline.plan_asking import Askers, PlanError
 from pipeline.plan_list import list_sources
-from pipeline.plan_part import Outcomes, plan_part
+from pipeline.plan_part import Outcomes, Shape, plan_part
 from pipeline.run import cache_dir
 from pipeline.sources import ListReport
 from stages.ytdlp_options import YtdlpOptions
@@ -71,14 +71,15 @@ def plan(recipe: Recipe, store: Store, *, on_progress: OnProgress | None = None)
     tally = _Tally(
         sum(plan_store.count_inputs(store, part) for part in waiting), on_progress or (lambda progress: None)
     )
+    shape = Shape.of(store, recipe)
     if recipe.plan.on_ray:
         from pipeline.plan_ray import plan_on_ray
 
-        plan_on_ray(recipe, store, waiting, tally.add)
+        plan_on_ray(recipe, store, waiting, shape, tally.add)
     else:
         with Askers(recipe.plan, YtdlpOptions.from_mapping(recipe.ytdlp.model_dump())) as askers:
             for part in waiting:
-                plan_part(store, part, askers, recipe.plan.unit_clips, tally.add)
+                plan_part(store, part, askers, shape, tally.add)
     return PlanResult(
         new=listed.new,
         known=listed.known,

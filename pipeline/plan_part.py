@@ -1,6 +1,6 @@
 """One part of the plan, from its listed entries to its files: the same bytes, whoever makes it.
 
-    done = plan_part(store, "00003", askers, unit_clips=128, tell=lambda outcomes: ...)
+    done = plan_part(store, "00003", askers, Shape.of(store, recipe), tell=lambda outcomes: ...)
 
 Entries are asked side by side and put back into listed order. URLs whose list gives their clips are not asked.
 """
@@ -18,12 +18,33 @@ import pyarrow.compute as pc
 
 from corpus import plan_store
 from corpus.store import Store
+from pipeline.config import Recipe
+from pipeline.config_sources import GIVING_TYPES
 from pipeline.plan_asking import Askers, PlanError
 from pipeline.plan_source import PlannedSource, given_sources, to_planned
 from pipeline.plan_units import part_tables
 from pipeline.sources.entry import ENTRIES, from_table
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all parts of a plan have in common: clips of a unit, and whether they have columns of lists (GIVEN)."""
+
+    unit_clips: int
+    given: bool
+
+    @classmethod
+    def of(cls, store: Store, recipe: Recipe) -> Shape:
+        """As the plan was begun; a new one as its lists are."""
+        there = plan_store.planned_parts(store)
+        given = (
+            plan_store.gives_columns(store, there[0])
+            if there
+            else any(source.type in GIVING_TYPES for source in recipe.sources)
+        )
+        return cls(recipe.plan.unit_clips, given)
 
 
 @dataclass
@@ -45,12 +66,12 @@ class Outcomes:
         self.clips += other.clips
 
 
-def plan_part(store: Store, part: str, askers: Askers, unit_clips: int, tell: Callable[[Outcomes], None]) -> None:
+def plan_part(store: Store, part: str, askers: Askers, shape: Shape, tell: Callable[[Outcomes], None]) -> None:
     """Plan a listed part and put it in place; `tell` hears of its sources as they are answered. Raises PlanError."""
     entries = _entries(store, part)
     planned = _planned(entries, askers, tell)
     try:
-        clips, sources = part_tables(part, planned, unit_clips)
+        clips, sources = part_tables(part, planned, shape.unit_clips, given=shape.given)
     except ValueError as error:
         raise PlanError(str(error)) from error
     if not plan_store.write_part(store, part, clips, sources):

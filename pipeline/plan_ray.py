@@ -16,7 +16,7 @@ from typing import Any
 from corpus.store import Store
 from pipeline.config import Plan, Recipe
 from pipeline.plan_asking import Askers, PlanError
-from pipeline.plan_part import Outcomes, plan_part
+from pipeline.plan_part import Outcomes, Shape, plan_part
 from pipeline.run import cache_dir, ytdlp_options
 from stages.ytdlp_options import YtdlpOptions
 
@@ -35,9 +35,12 @@ class PlanJob:
     cache_dir: str
     plan: str  # JSON
     ytdlp: str  # JSON
+    shape: Shape
 
 
-def plan_on_ray(recipe: Recipe, store: Store, parts: Sequence[str], tell: Callable[[Outcomes], None]) -> None:
+def plan_on_ray(
+    recipe: Recipe, store: Store, parts: Sequence[str], shape: Shape, tell: Callable[[Outcomes], None]
+) -> None:
     """Plan the parts on the recipe's Ray; `tell` hears of each part when it is in place. Raises PlanError."""
     import ray
 
@@ -48,7 +51,11 @@ def plan_on_ray(recipe: Recipe, store: Store, parts: Sequence[str], tell: Callab
     ray_for(recipe)
     execution = recipe.execution
     job = PlanJob(
-        str(store.root), str(cache_dir(store, recipe)), recipe.plan.model_dump_json(), json.dumps(ytdlp_options(recipe))
+        str(store.root),
+        str(cache_dir(store, recipe)),
+        recipe.plan.model_dump_json(),
+        json.dumps(ytdlp_options(recipe)),
+        shape,
     )
     task = ray.remote(_plan_in_task).options(num_cpus=execution.cpus_per_task, max_retries=execution.task_retries)
     room = max(1, int(ray.cluster_resources().get("CPU", 1) / execution.cpus_per_task)) * _AHEAD
@@ -73,17 +80,15 @@ def plan_on_ray(recipe: Recipe, store: Store, parts: Sequence[str], tell: Callab
 def _plan_in_task(job: PlanJob, part: str) -> tuple[str | None, Outcomes]:
     """(what is wrong, the part's outcomes)."""
     outcomes = Outcomes()
-    askers, plan = _askers(job)
     try:
-        plan_part(Store(job.run_root), part, askers, plan.unit_clips, outcomes.add)
+        plan_part(Store(job.run_root), part, _askers(job), job.shape, outcomes.add)
     except PlanError as error:
         return str(error), outcomes
     return None, outcomes
 
 
 @lru_cache(maxsize=1)
-def _askers(job: PlanJob) -> tuple[Askers, Plan]:
+def _askers(job: PlanJob) -> Askers:
     """Threads and their yt-dlp objects stay for the life of a worker process, which paces itself with its node's."""
-    plan = Plan.model_validate_json(job.plan)
     options = YtdlpOptions.from_mapping(json.loads(job.ytdlp))
-    return Askers(plan, options, Path(job.cache_dir) / ".pace"), plan
+    return Askers(Plan.model_validate_json(job.plan), options, Path(job.cache_dir) / ".pace")

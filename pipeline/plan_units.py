@@ -40,10 +40,11 @@ def pack(sizes: Iterable[int], unit_clips: int) -> list[int]:
     return units
 
 
-def part_tables(part: str, planned: pa.Table, unit_clips: int) -> tuple[pa.Table, pa.Table]:
-    """(clips as PLAN, with GIVEN where a list says something of them; sources as SOURCES) of a part.
+def part_tables(part: str, planned: pa.Table, unit_clips: int, *, given: bool = False) -> tuple[pa.Table, pa.Table]:
+    """(clips as PLAN, and as GIVEN besides if the plan is `given`; sources as SOURCES) of a part.
 
-    `planned`: PLANNED of pipeline/plan_source.py, in listed order. ValueError for more units than a part can have.
+    `planned`: PLANNED of pipeline/plan_source.py, in listed order. ValueError for more units than a part can have, and
+    for captions or scores in a plan that has no columns for them.
     """
     sizes = pc.fill_null(pc.list_value_length(planned.column("clips")), 0).to_numpy().astype(np.int64)
     units = pack(sizes.tolist(), unit_clips)
@@ -53,8 +54,17 @@ def part_tables(part: str, planned: pa.Table, unit_clips: int) -> tuple[pa.Table
     lengths = np.asarray(units, dtype=np.int64)
     unit_of_clip = np.repeat(np.arange(len(units)), lengths)
     first_unit, last_unit = _units_of_sources(sizes, unit_of_clip)
+    schema = pa.schema([*PLAN, *GIVEN]) if given else PLAN
     clips = _clips(planned, sizes, unit_ids, unit_of_clip, lengths, last_unit - first_unit + 1)
-    return clips, _sources(planned, sizes, unit_ids.take(pa.array(first_unit, mask=sizes == 0)))
+    lost = [name for name in GIVEN.names if not given and clips.column(name).null_count < clips.num_rows]
+    if lost:
+        raise ValueError(
+            f"part {part}: its list brings {', '.join(lost)}, but this plan was begun with lists that do not, and all "
+            "its clips have the same columns: plan this list in a run folder of its own (--set run=...)"
+        )
+    return clips.select(schema.names).cast(schema), _sources(
+        planned, sizes, unit_ids.take(pa.array(first_unit, mask=sizes == 0))
+    )
 
 
 def _units_of_sources(sizes: _Ints, unit_of_clip: _Ints) -> tuple[_Ints, _Ints]:
@@ -83,14 +93,10 @@ def _clips(
         "row": np.arange(len(unit_of_clip)) - np.repeat(np.cumsum(lengths) - lengths, lengths),
         "source_units": pa.array(np.repeat(spread, sizes)),
     }
-    schema = PLAN
-    caption, score = pc.struct_field(given, "caption"), pc.struct_field(given, "clap_score")
-    if caption.null_count < len(caption) or score.null_count < len(score):
-        schema = pa.schema([*PLAN, *GIVEN])
-        columns |= {"caption": caption, "clap_score": score}
-        for model, values in (("caption_model", caption), ("clap_model", score)):
-            columns[model] = pc.if_else(values.is_valid(), columns[model], None)
-    return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
+    columns |= {"caption": pc.struct_field(given, "caption"), "clap_score": pc.struct_field(given, "clap_score")}
+    for model, of in (("caption_model", "caption"), ("clap_model", "clap_score")):
+        columns[model] = pc.if_else(columns[of].is_valid(), columns[model], None)
+    return pa.table(columns)
 
 
 def _sources(planned: pa.Table, sizes: _Ints, first_unit: pa.Array) -> pa.Table:

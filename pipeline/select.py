@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import compact, units, views
+from corpus.schema import PUBLISHED_MODEL
 from corpus.view_query import ViewError
 from corpus.views import View
 from pipeline.runfolder import legs_of, open_store, read_record
@@ -76,7 +77,8 @@ def select(
 
 def warn_of_borrowed(thresholds: Mapping[str, float], own: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Say which scorers a preset measured with the paper's threshold that was made for another one."""
-    borrowed = [model for model in thresholds if model not in own and not model.startswith(f"{PUBLISHED_SCORER}@")]
+    papers = (f"{PUBLISHED_SCORER}@", PUBLISHED_MODEL)
+    borrowed = [model for model in thresholds if model not in own and not model.startswith(papers)]
     for model in borrowed:
         log.warning(
             "the preset's threshold %g is the paper's, made for LAION's CLAP (most likely %s): the scores of %s were "

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import orjson
+
 #: Headers that identify a person or session: they stay in the process that got them.
 SECRET_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization", "x-forwarded-for"})
 #: The key of yt-dlp's answer under which its session's name is noted, where a recipe has several.
@@ -36,6 +38,8 @@ class Address:
     http_headers: dict[str, str] = field(default_factory=dict)
     http_chunk_size: int | None = None
     expires_s: int | None = None
+    size_bytes: int | None = None  # as the page has it: it may be an estimate
+    duration_ms: int | None = None
     session: str | None = None  # the session that found it: sites bind addresses to the caller's own
 
     def valid_at(self, now_s: float, margin_s: float = 60.0) -> bool:
@@ -82,7 +86,7 @@ def to_json(media: Media) -> str:
 
 def page_json(url: str) -> str:
     """`to_json` of a page without an address, for pages by the million."""
-    return f'{{"address": null, "kind": "ytdlp", "url": {json.dumps(url, ensure_ascii=False)}}}'
+    return f'{{"address": null, "kind": "ytdlp", "url": {orjson.dumps(url).decode()}}}'
 
 
 def from_json(text: str) -> Media:
@@ -115,8 +119,17 @@ def address_of(info: Mapping[str, Any]) -> Address | None:
         http_headers=_own_headers(headers),
         http_chunk_size=chunk_size if isinstance(chunk_size, int) else None,
         expires_s=expiry_s(url),
+        size_bytes=_positive(info.get("filesize") or info.get("filesize_approx")),
+        duration_ms=_positive(info.get("duration"), 1000),
         session=info.get(FOUND_BY),
     )
+
+
+def _positive(value: Any, times: int = 1) -> int | None:
+    """A page's number as a whole one; None for what is none, or none of this world."""
+    if isinstance(value, (int, float)) and 0 < value < 1e15:  # NaN is not, either
+        return round(value * times)
+    return None
 
 
 def _own_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from corpus.schema import PUBLISHED_MODEL
 from pipeline.config_sources import AutoRecapSource
 from pipeline.sources.batches import GivenBatch
 from pipeline.sources.entry import YOUTUBE_ID, canonical, clean
@@ -26,9 +27,6 @@ from pipeline.sources.given import Clip, RawClip, Settler
 from pipeline.sources.lines import MAX_LINE_BYTES, read_lines
 from pipeline.sources.report import ListReport
 from pipeline.sources.spill import Spill
-
-#: Captions and scores of the published files: not ours, and no weights' hash is known of them.
-PUBLISHED = "AutoReCap-XL@published"
 
 #: What may stand on lines of its own around the videos.
 _BRACKETS = frozenset({b"", b"[", b"]", b"{", b"}", b"[]", b"{}"})
@@ -42,9 +40,9 @@ def read_autorecap(
     with Spill(scratch) as spill:
         for number, line in read_lines(source.path):
             report.lines = number
-            for key, intervals in _videos(number, line, report):
-                spill.add(key, [key, settle(map(_raw, intervals))])
-        batch = GivenBatch(caption_model=PUBLISHED, clap_model=PUBLISHED)
+            for key, clips in _videos(number, line, report):
+                spill.add(key, [key, settle(clips)])
+        batch = GivenBatch(caption_model=PUBLISHED_MODEL, clap_model=PUBLISHED_MODEL)
         for records in spill.groups():
             for key, clips in _by_key(records).items():
                 if clips:
@@ -57,8 +55,8 @@ def read_autorecap(
                 yield batch.table()
 
 
-def _videos(number: int, line: bytes | None, report: ListReport) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(key, intervals) of a line's videos; what is none is reported."""
+def _videos(number: int, line: bytes | None, report: ListReport) -> Iterator[tuple[str, list[RawClip]]]:
+    """(key, clips) of a line's videos; what is none is reported."""
     if line is None:
         report.broken(number, f"longer than {MAX_LINE_BYTES} bytes")
         return
@@ -75,13 +73,15 @@ def _videos(number: int, line: bytes | None, report: ListReport) -> Iterator[tup
         return
     for video, said in videos.items():
         key = video if YOUTUBE_ID.fullmatch(video) else canonical(clean(video))[0]
-        intervals = said.get("intervals") if isinstance(said, dict) else None
-        if not YOUTUBE_ID.fullmatch(key) and not key.startswith(("https://", "http://")):
+        if key is not video and not YOUTUBE_ID.fullmatch(key) and not key.startswith(("https://", "http://")):
             report.broken(number, f"{key[:40]!r} is neither a YouTube id nor a URL")
-        elif not isinstance(intervals, list) or not all(isinstance(interval, dict) for interval in intervals):
+            continue
+        try:
+            clips = [(i.get("start"), i.get("end"), i.get("text"), i.get("CLAP_SIM")) for i in said["intervals"]]
+        except (AttributeError, KeyError, TypeError):
             report.broken(number, f"{key[:40]} has no list of intervals")
-        else:
-            yield key, intervals
+            continue
+        yield key, clips
 
 
 def _parsed(text: bytes) -> Any:
@@ -90,11 +90,6 @@ def _parsed(text: bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return json.loads(text)
-
-
-def _raw(interval: dict[str, Any]) -> RawClip:
-    get = interval.get
-    return get("start"), get("end"), get("text"), get("CLAP_SIM")
 
 
 def _by_key(records: list[Any]) -> dict[str, list[Clip]]:

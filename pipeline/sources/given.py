@@ -120,7 +120,7 @@ def caption_of(value: Any) -> str | None:
     """Text of a bounded length, or None."""
     if not isinstance(value, str):
         return None
-    if not (value.isascii() and len(value) <= MAX_CAPTION_CHARS and "\0" not in value):
+    if not (value.isprintable() and len(value) <= MAX_CAPTION_CHARS):  # NUL and half surrogates are not printable
         value = clean(value, MAX_CAPTION_CHARS)
     return value.strip() or None
 
