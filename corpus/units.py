@@ -59,11 +59,12 @@ class UnitMeta:
 
 @dataclass(frozen=True)
 class CommitResult:
-    """`committed` False: another worker had committed this unit, or retry of a unit, first."""
+    """`committed` False: another worker had committed this unit, or retry of a unit, first. `put`: bytes sent."""
 
     unit_id: str
     path: str
     committed: bool
+    put: int = 0
 
 
 def root_path(unit_id: str) -> str:
@@ -96,14 +97,15 @@ def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMet
     path = root_path(unit_id)
     if store.exists(path):
         return CommitResult(unit_id, path, committed=False)
+    data = _bytes(_on_disk(rows), meta)
     if tar is None:
-        return CommitResult(unit_id, path, store.put_if_absent(path, _bytes(_on_disk(rows), meta)))
+        return CommitResult(unit_id, path, store.put_if_absent(path, data), len(data))
     tar_at = rows.column("tar")[_first_valid(rows.column("tar"))].as_py()
     store.put_if_absent(tar_at, tar)
-    committed = store.put_if_absent(path, _bytes(_on_disk(rows), meta))
+    committed = store.put_if_absent(path, data)
     if committed and not store.exists(tar_at):
         store.put_if_absent(tar_at, tar)  # a `verify --sweep` took it for an orphan just before the unit named it
-    return CommitResult(unit_id, path, committed)
+    return CommitResult(unit_id, path, committed, len(tar) + len(data))
 
 
 def commit_columns(
@@ -119,7 +121,8 @@ def commit_columns(
         arrays.append(rows.column(typed.name).cast(typed.type) if has else pa.nulls(rows.num_rows, typed.type))
     on_disk = pa.table(arrays, schema=pa.schema([*(PLAN.field(name) for name in _KEYS), *kept.values()]))
     path = columns_path(leg, unit_id)
-    return CommitResult(unit_id, path, store.put_if_absent(path, _bytes(on_disk, meta)))
+    data = _bytes(on_disk, meta)
+    return CommitResult(unit_id, path, store.put_if_absent(path, data), len(data))
 
 
 def _check_rows(planned: pa.Table, rows: pa.Table) -> str:

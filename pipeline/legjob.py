@@ -10,6 +10,7 @@ for a stretch of stages that holds models. The last group commits.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,14 +154,17 @@ def commit(job: LegJob, unit: pa.Table) -> pa.Table:
     audio_ms = 0
     if tally.error is None:
         try:
-            rows, won = _commit_rows(job, unit, tally.unit_id)
+            started = time.perf_counter()
+            rows, result = _commit_rows(job, unit, tally.unit_id)
+            tally.commit_seconds, tally.commit_bytes = time.perf_counter() - started, result.put
+            won = result.committed
             outcomes, audio_ms = count_endings(rows)
         except Exception as error:  # noqa: BLE001  a full disk or a refusal concerns this unit; the driver judges
             tally.fail("commit", error)
     return summary(tally, won=won, outcomes=outcomes, audio_ms=audio_ms)
 
 
-def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, bool]:
+def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, units.CommitResult]:
     store = Store(job.run_root)
     attempt = attempt_of(unit_id)
     part = plan_store.part_of(unit_id)
@@ -176,7 +180,7 @@ def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, b
     else:
         keys = attempts.read_planned(store, unit_id, job.legs) if attempt else units.read_root_unit(store, unit_id)
         result = units.commit_columns(store, job.leg, keys, unit, kept_columns(job), meta, attempt=attempt)
-    return unit, result.committed
+    return unit, result
 
 
 def kept_columns(job: LegJob) -> pa.Schema:

@@ -26,6 +26,8 @@ from pipeline.events import LegEnd, LegStart, LegStopped, PoolShare, UnitDone
 from pipeline.follow import LegWaits, Waves
 from pipeline.leftovers import forget_leftovers
 from pipeline.legjob import LegJob, cut_into_groups
+from pipeline.meter import LegMeter
+from pipeline.metrics import RayMetrics, run_name
 from pipeline.runfolder import OtherRun, start_leg
 from pipeline.todo import Partition, Todo
 from pipeline.wave import work_wave
@@ -55,16 +57,18 @@ def run_leg(
         raise OtherRun(f"{store.root} has no plan yet; start with: autorecap plan")
     yield start
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
+    meter = LegMeter(RayMetrics(run_name(store.root)), start)
     for wave in Waves(todo, recipe.execution.wave_units, follow, recipe.execution.follow_idle_s):
         if isinstance(wave, LegWaits):
             yield wave
             continue
         left = {info.unit_id: info.rows for info in wave}
-        for event in work_wave(job, recipe, dict(left), end):
+        for event in work_wave(job, recipe, dict(left), end, meter):
             if event.error is None:
                 del left[event.unit_id]
             yield event
         todo.given_up.update(left)
+    meter.end()
     end.undone = todo.undone()
     compact.compact(store, leg, root=job.is_root)
     if job.is_root:

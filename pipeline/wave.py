@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config import Recipe
 from pipeline.events import LegEnd, LegStopped, UnitDone
 from pipeline.legjob import LegJob
+from pipeline.meter import LegMeter
 from pipeline.worker import UnitTally
 
 log = logging.getLogger(__name__)
@@ -18,16 +19,18 @@ log = logging.getLogger(__name__)
 MAX_FAILURES_IN_A_ROW = 10
 
 
-def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd) -> Iterator[UnitDone]:
-    """Work the units of `rows` (id -> planned clips), adding to `end`. Raises LegStopped."""
+def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd, meter: LegMeter) -> Iterator[UnitDone]:
+    """Work the units of `rows` (id -> planned clips), adding to `end` and `meter`. Raises LegStopped."""
     from pipeline.engine import ray_for
     from pipeline.graph import run_wave
 
     ray_for(recipe)
+    meter.hand(len(rows))
     pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
     failures = 0
     for row in run_wave(job, list(rows), recipe.execution, pools):
         event = _event(job.leg, row, rows)
+        meter.unit(event)
         if event.error is None:
             failures = 0
             end.committed += 1

@@ -52,6 +52,7 @@ class StageTally:
     audio_ms: int = 0
     seconds: float = 0.0
     ended: dict[str, int] = field(default_factory=dict)  # "outcome/reason" -> clips
+    ended_ms: dict[str, int] = field(default_factory=dict)  # "outcome/reason" -> their planned audio
 
 
 @dataclass
@@ -63,6 +64,8 @@ class UnitTally:
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
     stop: str | None = None
+    commit_seconds: float = 0.0
+    commit_bytes: int = 0
 
     def fail(self, what: str, error: BaseException) -> None:
         """Note that `what` ended with `error`. A disk that takes nothing more is no matter of this unit alone."""
@@ -231,6 +234,16 @@ def _count_endings(returned: pa.Table, tally: StageTally) -> None:
     counts = Counter(f"{outcome}/{reason}" for outcome, reason in pairs if outcome is not None)
     tally.ended = dict(sorted(counts.items()))
     tally.clips_out = returned.num_rows - counts.total()
+    if counts:
+        tally.ended_ms = _ended_ms(returned)
+
+
+def _ended_ms(returned: pa.Table) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for row in returned.select(["outcome", "reason", "start_ms", "end_ms"]).to_pylist():
+        if row["outcome"] is not None:
+            sums[f"{row['outcome']}/{row['reason']}"] += row["end_ms"] - row["start_ms"]
+    return dict(sorted(sums.items()))
 
 
 def start_unit(unit: pa.Table, unit_id: str) -> pa.Table:

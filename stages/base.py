@@ -65,6 +65,13 @@ def unwatched(what: str, subject: str | None = None, *, limit_s: float | None = 
     return nullcontext()
 
 
+class Metrics:
+    """Figures for whoever watches a run (docs/metrics.md); this one forgets them: a stage that is used by itself."""
+
+    def count(self, name: str, value: float = 1.0, **tags: str) -> None:
+        """Add to a counter, per unit or per download, never per clip. `tags`: few values, no ids, no URLs."""
+
+
 @dataclass(kw_only=True)
 class Services:
     """What a stage may use of the run it is part of. One per worker process."""
@@ -75,6 +82,7 @@ class Services:
     threads: int = 1  # CPU threads a model may use
     ytdlp: Mapping[str, Any] = field(default_factory=dict)  # the recipe's `ytdlp` section, as plain values
     watch: Watch = unwatched
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @runtime_checkable
