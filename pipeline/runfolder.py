@@ -27,14 +27,36 @@ class OtherRun(Exception):
 
 def open_store(run: str) -> Store:
     """The store of a run folder; local paths are made absolute, since workers may stand in another folder."""
-    return Store(run if "://" in run else str(Path(run).resolve()))
+    if "://" not in run:
+        return Store(str(Path(run).resolve()))
+    if urlsplit(run).password is not None:
+        raise StoreError(
+            f"a password stands in the URL of {urlsplit(run).hostname}: it would be in every log and manifest; "
+            "credentials belong in the environment or in fsspec's configuration (docs/stores.md)"
+        )
+    return Store(run)
+
+
+@contextmanager
+def _reaching(store: Store) -> Iterator[None]:
+    """An object store that cannot be used says so in many classes; whoever mistyped a bucket gets one sentence."""
+    try:
+        yield
+    except Exception as error:
+        if store.local() is not None or isinstance(error, OtherRun):
+            raise
+        raise StoreError(
+            f"{store.root} cannot be used ({type(error).__name__}: {error}): is the bucket there, are endpoint and "
+            "credentials set, is the extra for this kind of store installed? See docs/stores.md"
+        ) from error
 
 
 def start_run(recipe: Recipe) -> Store:
     """The recipe's run folder, made if new; OtherRun when it was planned by other rules."""
     store = open_store(recipe.run)
     record = {"format_version": FORMAT_VERSION, "name": recipe.name, "plan": plain(recipe.plan)}
-    store.put_if_absent("run.json", _to_bytes(record))
+    with _reaching(store):
+        store.put_if_absent("run.json", _to_bytes(record))
     there = read_record(store)
     if there["format_version"] != FORMAT_VERSION:
         raise OtherRun(f"{recipe.run} has format {there['format_version']}; this version reads {FORMAT_VERSION}")
@@ -45,7 +67,8 @@ def start_run(recipe: Recipe) -> Store:
 def read_record(store: Store) -> dict[str, Any]:
     """run.json; OtherRun when the folder is no run."""
     try:
-        record = json.loads(store.read("run.json"))
+        with _reaching(store):
+            record = json.loads(store.read("run.json") if store.exists("run.json") else b"null")
     except FileNotFoundError as error:
         raise OtherRun(f"{store.root} is not a run folder: it has no run.json; start with autorecap plan") from error
     if not isinstance(record, dict) or "format_version" not in record:
