@@ -77,8 +77,7 @@ class Store:
     def exists(self, path: str) -> bool:
         if (file := self.local(path)) is not None:
             return file.is_file()
-        fs, name = self.fs_and_path(path)
-        return bool(fs.isfile(name))
+        return object_store.exists(*self.fs_and_path(path))
 
     def read(self, path: str) -> bytes:
         """The whole file. FileNotFoundError when it is not there."""

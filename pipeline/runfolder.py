@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from corpus import units
 from corpus.differences import differences
-from corpus.store import Store
+from corpus.store import Store, StoreError
 from pipeline.config import Recipe, plain
 
 FORMAT_VERSION = 1
