@@ -68,11 +68,13 @@ def start_run(recipe: Recipe) -> Store:
 
 def read_record(store: Store) -> dict[str, Any]:
     """run.json; OtherRun when the folder is no run."""
-    try:
-        with _reaching(store):
-            record = json.loads(store.read("run.json") if store.exists("run.json") else b"null")
-    except FileNotFoundError as error:
-        raise OtherRun(f"{store.root} is not a run folder: it has no run.json; start with autorecap plan") from error
+    with _reaching(store):
+        try:
+            record = json.loads(store.read("run.json"))
+        except FileNotFoundError as error:
+            raise OtherRun(
+                f"{store.root} is not a run folder: it has no run.json; start with autorecap plan"
+            ) from error
     if not isinstance(record, dict) or "format_version" not in record:
         raise OtherRun(f"{store.root}/run.json is not a run's record")
     return record
