@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpus import units
+from corpus import attempts
 from corpus.store import Store
 
 
@@ -55,10 +55,11 @@ def _unit_rows(store: Store, legs: Sequence[str], unit_id: str) -> dict[str, dic
     """clip_id -> all plain columns of the clip, in the unit's order."""
     rows: dict[str, dict[str, Any]] = {}
     for leg in legs:
-        path = units.unit_path(leg, unit_id, root=leg == legs[0])
-        if leg != legs[0] and not store.exists(path):
+        is_root = leg == legs[0]
+        known = attempts.attempts_of(store, leg, unit_id, root=is_root)
+        if not known and not is_root:
             continue
-        table = units.read_parquet(store, path)
+        table = attempts.read_latest(store, leg, unit_id, root=is_root, attempts=known or [0])
         plain = [typed.name for typed in table.schema if not pa.types.is_nested(typed.type)]
         for row in table.select(plain).to_pylist():
             rows.setdefault(row["clip_id"], {}).update(row)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import compact, plan_store, units
+from corpus import attempts, compact, plan_store, units
 from corpus.compacted import compacted_folder
 from corpus.dedup import Rules
 from corpus.dedup_clips import ok_clips, scan_clips
@@ -68,6 +68,7 @@ class _Where:
 
     run_root: str
     leg: str
+    root_leg: str
     after: str | None  # None: the root leg
     recipe_sha256: str
 
@@ -87,7 +88,7 @@ def run_dedup(store: Store, recipe: Recipe, leg: str) -> Iterator[LegStart | Uni
     ready = set(infos).intersection(*(units.done_units(store, name, root=name == legs[0]) for name in legs))
     for unit_id in {infos[unit_id].part: unit_id for unit_id in sorted(ready)}.values():
         refuse_other_plan(store, unit_id)
-    where = _Where(str(store.root), leg, None if after == legs[0] else after, start_leg(store, recipe, leg))
+    where = _Where(str(store.root), leg, legs[0], None if after == legs[0] else after, start_leg(store, recipe, leg))
     if ready:
         _start_generation(store, leg, legs, where.recipe_sha256)
     done = units.done_units(store, leg, root=False) & set(infos)
@@ -211,11 +212,11 @@ def commit_units(where: _Where, some: list[_Unit], columns: pa.Table, seconds: f
 def _commit_unit(store: Store, where: _Where, unit: _Unit, found: pa.Table, seconds: float) -> UnitDone:
     keys = ["clip_id", "unit_id", "row"]
     root = units.read_parquet(store, units.root_path(unit.unit_id), columns=[*keys, "start_ms", "end_ms"])
-    path = units.columns_path(where.after, unit.unit_id) if where.after else units.root_path(unit.unit_id)
-    rows = units.read_parquet(store, path, columns=[*keys, *OUTCOME.names])
+    leg, is_root = where.after or where.root_leg, where.after is None
+    rows = attempts.read_latest(store, leg, unit.unit_id, root=is_root, columns=[*keys, *OUTCOME.names])
     ok = pc.indices_nonzero(pc.equal(rows.column("outcome"), "ok"))
     if not rows.column("clip_id").take(ok).combine_chunks().equals(found.column("clip_id").combine_chunks()):
-        raise ValueError(f"{path} has other clips than corpus/compacted; run again")
+        raise ValueError(f"unit {unit.unit_id} of leg {leg} has other clips than corpus/compacted; run again")
     places = pc.index_in(rows.column("clip_id"), value_set=found.column("clip_id").combine_chunks())
     for typed in DEDUP:
         rows = rows.append_column(typed, found.column(typed.name).combine_chunks().take(places))
