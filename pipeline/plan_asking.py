@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.config import Plan
 from pipeline.plan_source import PlannedSource, Rules, plan_source
 from pipeline.sources import SourceEntry
-from stages.pace import Pace
+from stages.governor import Asked, Governor
+from stages.turns import SiteShut
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_options import YtdlpOptions
 from stages.ytdlp_plugins import PluginError, use_plugins
@@ -22,16 +23,16 @@ class PlanError(Exception):
 
 
 class Askers:
-    """Each thread has its own yt-dlp object, made when it meets its first URL; the pace is shared.
+    """Each thread has its own yt-dlp object, made when it meets its first URL; they share the governor.
 
-    `pace_folder`: where all processes of this machine share it; None = this process has a pace of its own.
+    `governor`: a cluster's; None = this process has one of its own.
     """
 
-    def __init__(self, plan: Plan, options: YtdlpOptions, pace_folder: Path | None = None) -> None:
+    def __init__(self, plan: Plan, options: YtdlpOptions, governor: Asked | None = None) -> None:
         self._rules = Rules.of(plan)
         self._languages = plan.languages
         self._options = options
-        self._pace = Pace(options.requests_per_s, pace_folder)
+        self._governor = governor or Governor()
         self._pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="plan")
         self._own = threading.local()
         self._clients: list[YtdlpClient] = []
@@ -47,14 +48,20 @@ class Askers:
                 client.close()
 
     def ask(self, entries: Sequence[SourceEntry], on_answer: Callable[[PlannedSource], None]) -> list[PlannedSource]:
-        """Every entry's outcome, in the order of the entries; `on_answer` is told of each as it comes."""
+        """Every entry's outcome, in the order of the entries; `on_answer` is told of each as it comes.
+
+        Raises PlanError, also for a site that lets nobody in: its sources are not marked, the part is not planned.
+        """
         if any(entry.kind == "url" for entry in entries):
             self._check_options()
         asked: list[Future[PlannedSource]] = [
             self._pool.submit(plan_source, entry, self._rules, self._client) for entry in entries
         ]
-        for answer in as_completed(asked):
-            on_answer(answer.result())
+        try:
+            for answer in as_completed(asked):
+                on_answer(answer.result())
+        except SiteShut as error:
+            raise PlanError(f"{error}; parts that are planned stay, go on later with the same command") from error
         return [answer.result() for answer in asked]
 
     def _check_options(self) -> None:
@@ -70,7 +77,7 @@ class Askers:
     def _client(self) -> YtdlpClient:
         client: YtdlpClient | None = getattr(self._own, "client", None)
         if client is None:
-            client = YtdlpClient(self._options, languages=self._languages, pace=self._pace)
+            client = YtdlpClient(self._options, languages=self._languages, governor=self._governor)
             self._own.client = client
             self._clients.append(client)
         return client

@@ -23,17 +23,16 @@ import pyarrow.compute as pc
 
 from corpus.schema import PLAN, SOURCES, fields
 from pipeline.config import Plan
-from pipeline.sources.entry import GIVEN_CLIP, SourceEntry, clean, source_id_of
+from pipeline.sources.entry import GIVEN_CLIP, SourceEntry, source_id_of
 from pipeline.sources.given import MAX_CLIP_MS
 from stages.faults import Fault, classify_file
 from stages.gaps import gaps, grid
 from stages.media import FileMedia, page_json, to_json
+from stages.page_texts import clean, texts_of
 from stages.transcript import MAX_BYTES, MAX_MS, Span, Transcript, TranscriptError, parse_transcript
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_info import SourceInfo
 
-MAX_TITLE = 1000
-MAX_TEXT = 2000
 MAX_META_VALUE = 4000
 MAX_SIDECAR_BYTES = 1_000_000
 TEXTS = ("url", "title", "description", "video_caption", "license", "uploader")
@@ -145,7 +144,7 @@ def given_sources(entries: pa.Table) -> pa.Table:
 
 def plan_source(entry: SourceEntry, rules: Rules, client: Callable[[], YtdlpClient]) -> PlannedSource:
     """The source with its clips or the reason why it has none. `client` is called only for a URL."""
-    known = PlannedSource(entry=entry, texts=_texts(vars(entry)), meta=_meta({}, entry.meta))
+    known = PlannedSource(entry=entry, texts=texts_of(vars(entry), TEXTS), meta=_meta({}, entry.meta))
     try:
         if entry.clips is not None:
             return _cut_as_given(_ask_file(known)[0], entry.clips, rules)
@@ -164,7 +163,7 @@ def _ask_site(known: PlannedSource, client: Callable[[], YtdlpClient]) -> tuple[
     if not url.startswith(("https://", "http://")):
         raise Fault("unsupported", "neither a URL nor a YouTube id")
     info: SourceInfo = client().extract(url)
-    site = _texts(vars(info))
+    site = texts_of(vars(info), TEXTS)
     found = replace(
         known,
         texts={name: known.texts.get(name) or site.get(name) for name in TEXTS},
@@ -180,7 +179,7 @@ def _ask_file(known: PlannedSource) -> tuple[PlannedSource, Transcript | None]:
     if entry.sidecar:
         said = _read_sidecar(entry.sidecar)
         rest = {key: value for key, value in said.items() if key not in TEXTS}
-        known = replace(known, texts={**known.texts, **_texts(said)}, meta=_meta(rest, entry.meta))
+        known = replace(known, texts={**known.texts, **texts_of(said, TEXTS)}, meta=_meta(rest, entry.meta))
     known = replace(known, duration_ms=_duration_ms(entry.location))
     transcript = _read_transcript(entry.transcript) if entry.transcript else None
     known = replace(known, media=to_json(FileMedia(path=entry.location)))
@@ -310,18 +309,6 @@ def _read_transcript(location: str) -> Transcript:
 
 
 # Untrusted text.
-
-
-def _texts(said: Mapping[str, Any]) -> dict[str, str | None]:
-    """The named texts that are there, as bounded text; numbers count as text, other values do not."""
-    found: dict[str, str | None] = {}
-    for name in TEXTS:
-        value = said.get(name)
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-            text = clean(str(value), MAX_TITLE if name == "title" else MAX_TEXT).strip()
-            if text:
-                found[name] = text
-    return found
 
 
 def _meta(said: Mapping[str, Any], listed: str | None) -> str | None:

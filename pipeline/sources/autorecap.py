@@ -22,11 +22,12 @@ import pyarrow as pa
 from corpus.schema import PUBLISHED_MODEL
 from pipeline.config_sources import AutoRecapSource
 from pipeline.sources.batches import GivenBatch
-from pipeline.sources.entry import YOUTUBE_ID, canonical, clean
+from pipeline.sources.entry import YOUTUBE_ID, canonical
 from pipeline.sources.given import Clip, RawClip, Settler
 from pipeline.sources.lines import MAX_LINE_BYTES, read_lines
 from pipeline.sources.report import ListReport
 from pipeline.sources.spill import Spill
+from stages.page_texts import clean
 
 #: What may stand on lines of its own around the videos.
 _BRACKETS = frozenset({b"", b"[", b"]", b"{", b"}", b"[]", b"{}"})

@@ -25,12 +25,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.config_sources import CaptionTableSource
-from pipeline.sources.entry import SourceEntry, SourceError, canonical, clean
+from pipeline.sources.entry import SourceEntry, SourceError, canonical
 from pipeline.sources.folder import files_of, is_media, key_of
 from pipeline.sources.given import Settler, as_given, caption_of, number
 from pipeline.sources.lines import open_bytes
 from pipeline.sources.report import ListReport
 from pipeline.sources.tables import Row, read_rows
+from stages.page_texts import clean
 
 #: Our columns, and what the styles' tables call them.
 TEXTS = {

@@ -66,11 +66,6 @@ ENTRIES = pa.schema(
 )
 
 
-def clean(text: str, max_chars: int | None = None) -> str:
-    """Text that Arrow can hold (no lone surrogates, no NUL), cut to a length."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "")[:max_chars]
-
-
 def to_table(entries: Iterable[SourceEntry]) -> pa.Table:
     """Entries as `plan/inputs` keeps them."""
     rows = [vars(entry) for entry in entries]

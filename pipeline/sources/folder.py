@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.config_sources import FolderSource
-from pipeline.sources.entry import SourceEntry, SourceError, clean
+from pipeline.sources.entry import SourceEntry, SourceError
+from stages.page_texts import clean
 
 AUDIO_SUFFIXES = (
     *(".aac", ".ac3", ".aif", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka"),

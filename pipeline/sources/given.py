@@ -29,8 +29,8 @@ from operator import itemgetter
 from typing import Any
 
 from pipeline.config_sources import GivenSource
-from pipeline.sources.entry import clean
 from stages.gaps import grid
+from stages.page_texts import clean
 from stages.transcript import MAX_MS
 
 #: (start_ms, end_ms, caption, clap_score)

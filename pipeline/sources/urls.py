@@ -17,9 +17,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pipeline.config_sources import UrlListSource
-from pipeline.sources.entry import SourceEntry, SourceError, canonical, clean
+from pipeline.sources.entry import SourceEntry, SourceError, canonical
 from pipeline.sources.lines import read_lines
 from pipeline.sources.tables import Row, reader_of, told
+from stages.page_texts import clean
 
 NAMED = ("title", "description", "video_caption", "license", "uploader")
 

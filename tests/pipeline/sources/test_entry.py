@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from pipeline.sources.entry import SourceEntry, canonical, clean, from_table, source_id_of, to_table, youtube_id
+from pipeline.sources.entry import SourceEntry, canonical, from_table, source_id_of, to_table, youtube_id
+from stages.page_texts import clean
 
 ID = "dQw4w9WgXcQ"
 
