@@ -10,14 +10,17 @@ A source keeps its split when the corpus grows, whatever the seed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from corpus.shuffled import tables_of
 
 #: Rows of the view that are in memory at once while shards are handed out.
 WAVE_ROWS = 500_000
@@ -85,19 +88,26 @@ class ShardPlan:
     def empty_splits(self) -> list[str]:
         return [name for name, count in self.clips.items() if count == 0]
 
-    def handed_out(self, view: Any, todo: Sequence[Shard]) -> Iterator[tuple[Shard, pa.Table]]:
+    def handed_out(
+        self, view: Any, todo: Sequence[Shard], scratch: Path | None = None
+    ) -> Iterator[tuple[Shard, pa.Table]]:
         """Each shard of `todo` with its rows: the view's columns, `window`, `windows`; in its order.
 
-        `view.rows(indices)` is asked in waves of shards, so that memory is bounded whatever the view's size.
+        Shards are handed out in waves, so that memory is bounded whatever the view's size. Every wave's rows lie all
+        over the view: it is read once, and its rows put into a file for each wave, in the folder `scratch`.
         """
-        for wave in self._waves(todo):
-            spans = [(int(self.starts[s.index]), int(self.starts[s.index + 1])) for s in wave]
-            needed = np.unique(np.concatenate([self.row[start:stop] for start, stop in spans]))
-            table = view.rows(needed)
-            for shard, (start, stop) in zip(wave, spans, strict=True):
-                rows = table.take(pa.array(np.searchsorted(needed, self.row[start:stop])))
+        waves = list(self._waves(todo))
+        needed = [self._rows_of(wave) for wave in waves]
+        for wave, rows_needed, table in zip(waves, needed, tables_of(view, needed, scratch), strict=True):
+            for shard in wave:
+                start, stop = int(self.starts[shard.index]), int(self.starts[shard.index + 1])
+                rows = table.take(pa.array(np.searchsorted(rows_needed, self.row[start:stop])))
                 rows = rows.append_column("window", pa.array(self.window[start:stop]))
                 yield shard, rows.append_column("windows", pa.array(self.windows[start:stop]))
+
+    def _rows_of(self, wave: Sequence[Shard]) -> Ints:
+        """The rows of the view that the wave's shards hold, ascending."""
+        return np.unique(np.concatenate([self.row[self.starts[s.index] : self.starts[s.index + 1]] for s in wave]))
 
     def _waves(self, todo: Sequence[Shard]) -> Iterator[list[Shard]]:
         wave: list[Shard] = []
@@ -112,13 +122,12 @@ class ShardPlan:
             yield wave
 
 
-def plan_shards(clips: pa.Table, options: ShardOptions, overhead_bytes: int, shard_name: Any) -> ShardPlan:
-    """Place every clip of a view. `clips` has COLUMNS; `shard_name(prefix, number)` is the format's."""
-    _check(clips, options)
+def plan_shards(tables: Iterable[pa.Table], options: ShardOptions, overhead_bytes: int, shard_name: Any) -> ShardPlan:
+    """Place every clip of a view. `tables` are its rows with COLUMNS; `shard_name(prefix, number)` is the format's."""
+    _check(options)
     shares = split_shares(options.split)
-    codes, names = _source_codes(clips)
-    split_of_source = split_of(names, shares)
-    split = split_of_source[codes]
+    clips = _gathered(tables, shares)
+    split = clips.split
     windows = _windows(clips, options.max_clip_s)
     size = _sample_bytes(clips, options, windows) + overhead_bytes
     shards: list[Shard] = []
@@ -144,7 +153,7 @@ def plan_shards(clips: pa.Table, options: ShardOptions, overhead_bytes: int, sha
         window=np.concatenate(window),
         windows=windows[row],
         starts=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
-        sources={name: int(np.count_nonzero(split_of_source == at)) for at, name in enumerate(shares)},
+        sources=dict(zip(shares, clips.sources, strict=True)),
         clips={name: int(np.count_nonzero(split == at)) for at, name in enumerate(shares)},
     )
 
@@ -189,16 +198,71 @@ def _unit_hash(source_id: str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
-def _source_codes(clips: pa.Table) -> tuple[Ints, list[str]]:
-    encoded = clips.column("source_id").combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+@dataclass(frozen=True)
+class _Clips:
+    """The view's clips as far as planning needs them, a value for each."""
+
+    split: npt.NDArray[np.int8]
+    audio_bytes: Ints
+    num_samples: Ints
+    sample_rate_hz: npt.NDArray[np.int32]
+    sources: list[int]  # of each split
 
 
-def _check(clips: pa.Table, options: ShardOptions) -> None:
-    if clips.num_rows == 0:
-        raise ExportError("the view holds no clips: there is nothing to export; make one with autorecap select")
+def _gathered(tables: Iterable[pa.Table], shares: Mapping[str, float]) -> _Clips:
+    """The rows' numbers and splits; ids are looked at and let go."""
+    parts: list[tuple[Any, ...]] = []
+    sources = np.zeros(len(shares), dtype=np.int64)
+    last: str | None = None
+    faults = _Faults()
+    for table in (table for table in tables if table.num_rows):
+        faults.look(table)
+        encoded = table.column("source_id").combine_chunks().dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        splits = split_of(names, shares)
+        new = splits if names[0] != last else splits[1:]  # a source's clips stand together
+        sources += np.bincount(new, minlength=len(shares))
+        last = table.column("source_id")[-1].as_py()
+        parts.append((splits[encoded.indices.to_numpy()], *(_numbers(table, name) for name in COLUMNS[2:])))
+    faults.refuse()
+    split, size, samples, rate = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return _Clips(split, size, samples, rate.astype(np.int32), sources.tolist())
+
+
+def _numbers(table: pa.Table, column: str) -> npt.NDArray[Any]:
+    """Nulls are zeros here; `_Faults` has told of them."""
+    return pc.fill_null(table.column(column), 0).to_numpy()  # type: ignore[no-any-return]
+
+
+@dataclass
+class _Faults:
+    """Clips that cannot be exported."""
+
+    rows: int = 0
+    ids: int = 0
+    silent: int = 0
+    bad_id: str = ""
+    silent_id: str = ""
+
+    def look(self, clips: pa.Table) -> None:
+        ids = clips.column("clip_id")
+        bad = ids.filter(pc.invert(pc.match_substring_regex(ids, _KEY)))
+        lost = ids.filter(pc.is_null(pc.add(clips.column("audio_bytes"), clips.column("num_samples"))))
+        self.rows += clips.num_rows
+        self.ids, self.silent = self.ids + len(bad), self.silent + len(lost)
+        self.bad_id = self.bad_id or (bad[0].as_py() if len(bad) else "")
+        self.silent_id = self.silent_id or (lost[0].as_py() if len(lost) else "")
+
+    def refuse(self) -> None:
+        if not self.rows:
+            raise ExportError("the view holds no clips: there is nothing to export; make one with autorecap select")
+        if self.ids:
+            raise ExportError(f"{self.ids} clip ids cannot be keys of a shard, e.g. {self.bad_id[:100]!r}")
+        if self.silent:
+            raise ExportError(f"{self.silent} clips of the view have no audio, e.g. {self.silent_id}")
+
+
+def _check(options: ShardOptions) -> None:
     if options.shard_clips is not None and options.shard_clips < 1:
         raise ExportError(f"shard_clips is {options.shard_clips}; a shard holds at least 1 clip")
     if options.shard_bytes < 1:
@@ -207,24 +271,14 @@ def _check(clips: pa.Table, options: ShardOptions) -> None:
         raise ExportError(f"max_clip_s is {options.max_clip_s}; it must be above 0")
     if options.prefix and not all(c.isascii() and (c.isalnum() or c in "_-") for c in options.prefix):
         raise ExportError(f"prefix {options.prefix!r}: letters, digits, - and _ only")
-    bad = clips.column("clip_id").filter(pc.invert(pc.match_substring_regex(clips.column("clip_id"), _KEY)))
-    if len(bad):
-        raise ExportError(f"{len(bad)} clip ids cannot be keys of a shard, e.g. {bad[0].as_py()[:100]!r}")
-    lost = clips.filter(pc.is_null(pc.add(clips.column("audio_bytes"), clips.column("num_samples"))))
-    if lost.num_rows:
-        raise ExportError(f"{lost.num_rows} clips of the view have no audio, e.g. {lost['clip_id'][0].as_py()}")
 
 
-def _numpy(clips: pa.Table, column: str) -> Ints:
-    return clips.column(column).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
-
-
-def _windows(clips: pa.Table, max_clip_s: float | None) -> Ints:
+def _windows(clips: _Clips, max_clip_s: float | None) -> Ints:
     """How many windows each clip gives."""
     if max_clip_s is None:
-        return np.ones(clips.num_rows, dtype=np.int64)
-    longest = np.maximum((_numpy(clips, "sample_rate_hz") * max_clip_s).astype(np.int64), 1)
-    return np.maximum(-(-_numpy(clips, "num_samples") // longest), 1)
+        return np.ones(len(clips.split), dtype=np.int64)
+    longest = np.maximum((clips.sample_rate_hz * max_clip_s).astype(np.int64), 1)
+    return np.maximum(-(-clips.num_samples // longest), 1)
 
 
 def _expand(members: Ints, windows: Ints) -> tuple[Ints, Ints]:
@@ -235,17 +289,17 @@ def _expand(members: Ints, windows: Ints) -> tuple[Ints, Ints]:
     return rows, np.arange(len(rows), dtype=np.int64) - first
 
 
-def _sample_bytes(clips: pa.Table, options: ShardOptions, windows: Ints) -> Ints:
+def _sample_bytes(clips: _Clips, options: ShardOptions, windows: Ints) -> Ints:
     """About how many bytes of audio one sample of each clip will take."""
-    native = _numpy(clips, "sample_rate_hz")
-    seconds = _numpy(clips, "num_samples") / native
+    native = clips.sample_rate_hz.astype(np.int64)
+    seconds = clips.num_samples / native
     wanted = native if options.sample_rate_hz is None else np.full_like(native, options.sample_rate_hz)
     if options.codec in _LOSSY_BYTES_PER_S:
         size = seconds * _LOSSY_BYTES_PER_S[options.codec]
     elif options.codec == "wav":
         size = seconds * wanted * 2
     else:
-        size = _numpy(clips, "audio_bytes") * (wanted / native)
+        size = clips.audio_bytes * (wanted / native)
     return (size / windows).astype(np.int64)
 
 

@@ -175,7 +175,7 @@ def _request(view: View, options: ShardOptions) -> dict[str, Any]:
 
 def _plan(view: View, options: ShardOptions) -> ShardPlan:
     maker = format_named(options.format)
-    return plan_shards(view.read(COLUMNS), options, maker.OVERHEAD_BYTES, maker.shard_name)
+    return plan_shards(view.batches(COLUMNS), options, maker.OVERHEAD_BYTES, maker.shard_name)
 
 
 def _written(
@@ -189,7 +189,7 @@ def _written(
     ray_address: str | None,
 ) -> Iterator[ShardResult]:
     """Write `todo`, yielding each shard as it is in place."""
-    jobs = plan.handed_out(view, todo)
+    jobs = plan.handed_out(view, todo, out.local(shards.UNFINISHED))
     if workers == 0 or (len(todo) <= 1 and ray_address is None):
         for shard, rows in jobs:
             yield shards.export_shard(store, out, shard, rows, options, recode)

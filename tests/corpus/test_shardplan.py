@@ -33,7 +33,7 @@ def clips(count=1000, per_source=7, size=40_000, samples=48_000, rate=48_000, **
 
 
 def planned(table, **options):
-    return plan_shards(table, ShardOptions(**options), 2000, lambda prefix, number: f"{prefix}{number:05d}.tar")
+    return plan_shards([table], ShardOptions(**options), 2000, lambda prefix, number: f"{prefix}{number:05d}.tar")
 
 
 def test_every_clip_is_in_exactly_one_shard():
@@ -130,6 +130,11 @@ def test_rows_are_handed_out_in_shard_order_whatever_the_memory(waves, monkeypat
     monkeypatch.setattr("corpus.shardplan.WAVE_ROWS", waves)
 
     class TableAsView:
+        schema = table.schema
+
+        def batches(self):
+            yield from (table.slice(first, 70) for first in range(0, table.num_rows, 70))
+
         def rows(self, indices):
             assert (np.diff(indices) > 0).all()
             return table.take(pa.array(indices))

@@ -33,7 +33,7 @@ class Exporting:
         self.out = Store(str(out))
         self.request = {"format": "webdataset", "codec": "flac", "sample_rate_hz": None, "prefix": "", "seed": 0}
         maker = format_named("webdataset")
-        self.plan = plan_shards(self.view.read(COLUMNS), OPTIONS, maker.OVERHEAD_BYTES, maker.shard_name)
+        self.plan = plan_shards(self.view.batches(COLUMNS), OPTIONS, maker.OVERHEAD_BYTES, maker.shard_name)
 
     def write(self, shard_list=None, recode=no_recode, options=OPTIONS):
         todo = self.plan.shards if shard_list is None else shard_list

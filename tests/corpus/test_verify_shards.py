@@ -28,7 +28,7 @@ def good(small_corpus, tmp_path_factory):
     request = {"format": "webdataset", "codec": "flac", "sample_rate_hz": None, "prefix": ""}
     options = ShardOptions(shard_clips=4, split={"train": 2, "test": 1})
     maker = format_named("webdataset")
-    plan = plan_shards(view.read(COLUMNS), options, maker.OVERHEAD_BYTES, maker.shard_name)
+    plan = plan_shards(view.batches(COLUMNS), options, maker.OVERHEAD_BYTES, maker.shard_name)
     shards.begin(made, request)
     for shard, rows in plan.handed_out(view, plan.shards):
         shards.export_shard(store, made, shard, rows, options, None)
