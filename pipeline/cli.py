@@ -34,15 +34,40 @@ def main() -> None:
 
 @main.command()
 @recipe_options
+@click.option(
+    "--dry-run", is_flag=True, help="Ask a sample of the sources and tell what all would cost; write nothing."
+)
+@click.option("--sample", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Sources of a dry run.")
+@click.option(
+    "--probe",
+    type=click.IntRange(min=0),
+    metavar="CLIPS",
+    help="Time the model legs here with so many clips; 0: do not.",
+)
+@click.option(
+    "--rate", "rates", multiple=True, metavar="LEG=CLIPS_PER_S", help="A model leg's rate, instead of a probe."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the estimate as one JSON object.")
 @speak_plainly
-def plan(config: str, overrides: tuple[str, ...]) -> None:
+def plan(
+    config: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    sample: int,
+    probe: int | None,
+    rates: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Ask every source for its metadata and transcript and write down every clip that will be tried.
 
-    Goes on where it was stopped; a longer source list adds what is new. Fetches no audio.
+    Goes on where it was stopped; a longer source list adds what is new. Fetches no audio. Ends with an estimate:
+    bytes to fetch, requests and days at the sites' ceilings, disk, and hours of the models by a short probe of them.
     """
-    from pipeline.verbs import plan_verb
+    from pipeline.verbs_plan import dry_run_verb, plan_verb
 
-    sys.exit(plan_verb(config, overrides))
+    if dry_run:
+        sys.exit(dry_run_verb(config, overrides, sample=sample, probe=probe, rates=rates, as_json=as_json))
+    sys.exit(plan_verb(config, overrides, probe=probe, rates=rates))
 
 
 @main.command()

@@ -66,11 +66,23 @@ def plan(recipe: Recipe, store: Store, *, on_progress: OnProgress | None = None)
     must mend.
     """
     listed = list_sources(recipe, store, cache_dir(store, recipe) / ".lists")
+    parts, tally = plan_listed(recipe, store, on_progress)
+    return PlanResult(
+        new=listed.new,
+        known=listed.known,
+        duplicates=listed.duplicates,
+        parts=parts,
+        progress=tally.progress,
+        reasons=dict(sorted(tally.outcomes.reasons.items())),
+        lists=listed.reports,
+    )
+
+
+def plan_listed(recipe: Recipe, store: Store, on_progress: OnProgress | None = None) -> tuple[list[str], Tally]:
+    """Plan every part that is listed and not yet planned: which they were, and what became of their sources."""
     planned = set(plan_store.planned_parts(store))
     waiting = [part for part in plan_store.parts(store) if part not in planned]
-    tally = _Tally(
-        sum(plan_store.count_inputs(store, part) for part in waiting), on_progress or (lambda progress: None)
-    )
+    tally = Tally(sum(plan_store.count_inputs(store, part) for part in waiting), on_progress or (lambda progress: None))
     shape = Shape.of(store, recipe)
     if recipe.plan.on_ray:
         from pipeline.plan_ray import plan_on_ray
@@ -80,18 +92,10 @@ def plan(recipe: Recipe, store: Store, *, on_progress: OnProgress | None = None)
         with Askers(recipe.plan, YtdlpOptions.from_mapping(recipe.ytdlp.model_dump())) as askers:
             for part in waiting:
                 plan_part(store, part, askers, shape, tally.add)
-    return PlanResult(
-        new=listed.new,
-        known=listed.known,
-        duplicates=listed.duplicates,
-        parts=waiting,
-        progress=tally.progress,
-        reasons=dict(sorted(tally.outcomes.reasons.items())),
-        lists=listed.reports,
-    )
+    return waiting, tally
 
 
-class _Tally:
+class Tally:
     """Counts outcomes as they come and tells who asked."""
 
     def __init__(self, sources: int, on_progress: OnProgress) -> None:

@@ -25,34 +25,6 @@ def say(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
-def plan_verb(config: str, overrides: Sequence[str]) -> int:
-    from pipeline.config import load_recipe
-    from pipeline.plan import plan
-    from pipeline.runlog import run_log
-    from pipeline.status import run_status
-    from pipeline.stopping import Stopped, stoppable
-
-    recipe = load_recipe(config, overrides)
-    store = start_run(recipe)
-    with run_log(store, "plan", recipe.execution.log_level), Display() as display:
-        try:
-            with stoppable(), display.plan() as progress:
-                result = plan(recipe, store, on_progress=progress)
-        except Stopped as stopped:
-            display.say(f"{stopped}: parts that are planned stay; go on with: {again('plan', config, overrides)}")
-            return stopped.exit_code
-    status = run_status(store)
-    if result.known:
-        say(f"{result.known} sources were in the plan already")
-    if result.duplicates:
-        say(f"{result.duplicates} duplicate entries of the source list were planned once")
-    for line in status.source_lines():
-        say(line)
-    say(f"planned: {status.planned} clips ({status.planned_hours:.2f} h) in {status.units} units")
-    say(f"next: {again('run', config, overrides)}")
-    return 0
-
-
 def run_verb(
     config: str,
     overrides: Sequence[str],
