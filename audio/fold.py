@@ -34,7 +34,7 @@ class FoldMeter:
         """Count what lies in the span of a frame at `position`; `wave` is its mono mix."""
         start, end = max(self._first - position, 0), min(self._last - position, wave.size)
         if start < end and len(channels.samples) > 1:
-            part = wave[start:end]
+            part = wave[start:end].astype(np.float64)  # or it would matter where one frame ends and the next begins
             self._folded += float(np.dot(part, part))
             self._apart += channels.energy(start, end)
 

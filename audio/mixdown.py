@@ -67,7 +67,7 @@ class Channels(NamedTuple):
         """Sum of squares of the samples [start, end) of all channels, weighted as in the mix."""
         total = 0.0
         for channel, weight in zip(self.samples, self.weights.tolist(), strict=True):
-            part = self._scaled(channel[start:end].astype(np.float32, copy=False))
+            part = self._scaled(channel[start:end].astype(np.float32, copy=False)).astype(np.float64)
             total += weight * float(np.dot(part, part))
         return total
 

@@ -36,7 +36,10 @@ class MediaCache:
         return next(iter(sorted(self._folder(source_id).glob(f"{self.name}.*"))), None)
 
     def get(self, source_id: str, fill: Callable[[Path], Path]) -> Path:
-        """The source's file, made by `fill` in a temporary folder if nobody has made it yet."""
+        """The source's file, made by `fill` in a temporary folder if nobody has made it yet.
+
+        `fill` may answer with a file that it keeps in the source's own folder: that stays where it is.
+        """
         folder = self._folder(source_id)
         with self._locked(source_id):
             if found := self.find(source_id):
@@ -46,6 +49,8 @@ class MediaCache:
             work.mkdir(parents=True)
             try:
                 made = fill(work)
+                if made.parent == folder:
+                    return made
                 return _put_in_place(made, folder / f"{self.name}{_safe_suffix(made)}")
             except Exception as error:
                 if full := storage_fault(error, self.root):

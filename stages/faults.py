@@ -28,6 +28,7 @@
 | `truncated` | yes | yes | fewer bytes than announced |
 | `too_slow` | yes | no | still not done after the longest time a download may take |
 | `tls` | yes | no | a certificate that cannot be trusted |
+| `missing_bytes` | yes | no | of media fetched by ranges, bytes that a clip needs are not there, or damaged on disk |
 | `transcript_empty` | yes | no | a listed transcript came without a byte, as to callers a site distrusts |
 | `extractor_failed` | yes | no | yt-dlp did not understand the page: it may be out of date |
 
@@ -59,7 +60,7 @@ RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(["no_audio", "undecodable", "unreadable", "empty_file", "too_large", "too_long"], _DEAD),
     **dict.fromkeys(["transcript_broken", "sidecar_broken", "refused_address", "opted_out", "http_other"], _DEAD),
-    **dict.fromkeys(["blocked", "too_slow", "tls", "transcript_empty", "extractor_failed"], _LATER),
+    **dict.fromkeys(["blocked", "too_slow", "tls", "missing_bytes", "transcript_empty", "extractor_failed"], _LATER),
     **dict.fromkeys(["http_429", "http_5xx", "timeout", "network", "truncated"], _AGAIN),
 }
 

@@ -1,8 +1,9 @@
 """A small real website on 127.0.0.1: watch pages, media with Range, transcripts, and what goes wrong there.
 
 `site.answers[path]` lists ways to answer the next requests of that path, one each; then it answers well: a
-status number, ("retry-after", status, seconds), ("redirect", status, URL), "truncated", "stalled", "empty".
-`site.headers[path]` are sent with every answer of that path.
+status number, ("retry-after", status, seconds), ("redirect", status, URL), "truncated", "stalled", "empty",
+"no_range" (the whole file, whatever part was asked for), "other_range" (another part than was asked for).
+`site.headers[path]` are sent with every answer of that path; None takes a header away.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import re
 import threading
 import time
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,7 +23,7 @@ class Site:
     def __init__(self) -> None:
         self.bodies: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, list[Any]] = {}
-        self.headers: dict[str, dict[str, str]] = {}
+        self.headers: dict[str, dict[str, str | None]] = {}
         self.asked: list[str] = []
         self.asked_at_s: list[float] = []
         self.lock = threading.Lock()
@@ -116,15 +118,19 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
         def serve(self, content_type: str, body: bytes, way: str) -> None:
             body = b"" if way == "empty" else body
-            start = self.range_start(len(body))
+            start, end = self.range_of(len(body)) if way != "no_range" else (None, len(body))
+            if start is not None and way == "other_range":
+                start += 1
             self.send_response(206 if start is not None else 200)
             self.send_header("Content-Type", content_type)
             self.send_header("Accept-Ranges", "bytes")
-            for name, value in site.headers.get(self.path.partition("?")[0], {}).items():
-                self.send_header(name, value)
+            told = {"ETag": f'"{zlib.crc32(body)}"', **site.headers.get(self.path.partition("?")[0], {})}
+            for name, value in told.items():
+                if value is not None:
+                    self.send_header(name, value)
             if start is not None:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            rest = body[start or 0 :]
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
+            rest = body[start or 0 : end]
             self.send_header("Content-Length", str(len(rest)))
             self.end_headers()
             if way in {"truncated", "stalled"}:
@@ -136,8 +142,10 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 return
             self.wfile.write(rest)
 
-        def range_start(self, size: int) -> int | None:
-            match = re.fullmatch(r"bytes=(\d+)-.*", self.headers.get("Range") or "")
-            return int(match.group(1)) if match and int(match.group(1)) < size else None
+        def range_of(self, size: int) -> tuple[int | None, int]:
+            match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+            if not match or int(match.group(1)) >= size:
+                return None, size
+            return int(match.group(1)), min(int(match.group(2) or size) + 1, size)
 
     return Handler
