@@ -31,6 +31,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from stages.governor import Asked
+
 log = logging.getLogger(__name__)
 
 
@@ -83,6 +85,7 @@ class Services:
     ytdlp: Mapping[str, Any] = field(default_factory=dict)  # the recipe's `ytdlp` section, as plain values
     watch: Watch = unwatched
     metrics: Metrics = field(default_factory=Metrics)
+    governor: Asked | None = None  # None: a stage by itself keeps its own pace
 
 
 @runtime_checkable

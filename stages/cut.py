@@ -19,7 +19,9 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from corpus.schema import fields
+from stages import ranged_fetch
 from stages.base import Ending, Needs, Services, with_columns, with_endings
+from stages.partial import MissingBytes, PartialMedia, PartialStore
 
 if TYPE_CHECKING:
     from audio.decode import AudioSource
@@ -74,6 +76,10 @@ class Cut:
         """Cut the rows at `places`, all of the file at `path`, into `cuts`."""
         from audio.decode import AudioSource, DecodeError
 
+        if Path(path).name == ranged_fetch.NAME:
+            for at in places:
+                cuts[at] = self._cut_partial(Path(path), rows[at]["start_ms"], rows[at]["end_ms"])
+            return
         try:
             with AudioSource(path) as source:
                 for at in places:
@@ -83,6 +89,24 @@ class Cut:
                 raise FileNotFoundError(f"{path} was there when it was fetched and is gone") from error
             for at in places:
                 cuts[at] = Ending("failed", error.reason, str(error))
+
+    def _cut_partial(self, path: Path, start_ms: int, end_ms: int) -> _Piece | Ending:
+        """From media of which only some blocks are here: opened for each clip anew, as they were read by `fetch`."""
+        from audio.decode import AudioSource, DecodeError
+
+        if not path.exists():
+            raise FileNotFoundError(f"{path} was there when it was fetched and is gone")
+        media = PartialMedia(PartialStore(path))
+        try:
+            with AudioSource(media) as source:
+                cut = self._cut(source, start_ms, end_ms)
+        except DecodeError as error:
+            cut = Ending("failed", error.reason, str(error))
+        except MissingBytes as error:
+            cut = Ending("failed", "missing_bytes", str(error))
+        if media.fault is not None:  # whatever came of it: it did not see the whole of what it wanted
+            return Ending("failed", "missing_bytes", str(media.fault))
+        return cut
 
     def _cut(self, source: AudioSource, start_ms: int, end_ms: int) -> _Piece | Ending:
         from audio.codec import encode_pcm, pcm16, pcm_sha256

@@ -42,6 +42,8 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 MAX_DETAIL = 300
@@ -168,9 +170,23 @@ def from_status(status: int, retry_after_s: float | None = None) -> Fault:
 
 
 def _retry_after_s(headers: Any) -> float | None:
-    """`Retry-After` in seconds. Its date form is not used: waiting then follows the back-off."""
+    """`Retry-After` in seconds: a number, or a date that is held against the server's own clock."""
     value = headers.get("Retry-After") if hasattr(headers, "get") else None
-    return float(value) if isinstance(value, str) and re.fullmatch(r"\d{1,6}", value.strip()) else None
+    if not isinstance(value, str):
+        return None
+    if re.fullmatch(r"\s*\d{1,9}\s*", value):
+        return float(value)
+    until = _date(value)
+    now = _date(headers.get("Date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds()) if until else None
+
+
+def _date(value: Any) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _names(link: BaseException) -> set[str]:

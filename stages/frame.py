@@ -22,11 +22,11 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le, MinLen
 
 from corpus.schema import fields
+from stages import ranged_fetch
 from stages.base import Needs, Services, with_columns
 from stages.cache import MediaCache
 from stages.frame_offers import Kind
 from stages.media import YtdlpMedia, from_json
-from stages.pace import Pace
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_options import YtdlpOptions
 
@@ -62,7 +62,7 @@ class Frame:
     def open(self, services: Services) -> None:
         self._cache = MediaCache(services.cache_dir, "frame")
         self._options = YtdlpOptions.from_mapping(services.ytdlp)
-        self._pace = Pace(self._options.requests_per_s, services.cache_dir / ".pace")
+        self._services = services
         self._client: YtdlpClient | None = None
 
     def run(self, clips: pa.Table) -> pa.Table:
@@ -89,7 +89,9 @@ class Frame:
 
         middles_ms = [(row["start_ms"] + row["end_ms"]) // 2 for row in rows]
         kind: str | None = "media"
-        pictures = video_pictures(Path(rows[0]["media_path"]), middles_ms, self.max_side_px)
+        path = Path(rows[0]["media_path"])
+        # Of media fetched by ranges only the sound's bytes are here.
+        pictures = None if path.name == ranged_fetch.NAME else video_pictures(path, middles_ms, self.max_side_px)
         if pictures is None:
             media = from_json(rows[0]["media"])
             if not isinstance(media, YtdlpMedia):
@@ -115,7 +117,7 @@ class Frame:
         from stages.frame_files import fetch_offer, nothing
 
         if self._client is None:
-            self._client = YtdlpClient(self._options, pace=self._pace)
+            self._client = YtdlpClient(self._options, governor=self._services.governor, watch=self._services.watch)
         max_bytes = int(self.max_video_mb * 1_000_000)
         try:
             offer = self._client.frame_offers(media.url).choose(

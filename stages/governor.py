@@ -20,7 +20,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from stages.gate import AGAINST, Gate, Rules
 
@@ -50,6 +50,16 @@ class Turn:
     epoch: int = 0
     paused: bool = False
     shut: str = ""
+
+
+class Asked(Protocol):
+    """The governor, or what stands for it in this process."""
+
+    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn: ...
+
+    def report(
+        self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None
+    ) -> None: ...
 
 
 @dataclass

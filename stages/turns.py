@@ -1,8 +1,9 @@
 """The caller's side of the governor (stages/governor.py): wait for a turn, ask as its session, say how it ended.
 
     turns = Turns(governor, rules)
-    with turns.at(url) as turn:             # sleeps; raises SiteShut, or Fault where the recipe wants that
-        session_named(turn.session).extract(url)      # a Fault that leaves the block is reported, and so is success
+    turn = turns.take(url)                  # sleeps; raises SiteShut, or Fault where the recipe wants that
+    with turns.reported(turn, url):         # a Fault that leaves the block is reported, and so is success
+        ...                                 # ask for `url` as turn.session
 
 One call of the governor for a turn, and one more where the wait was long (a pause may have begun meanwhile).
 """
@@ -15,12 +16,11 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from stages.faults import Fault
 from stages.gate import Rules
-from stages.governor import Turn
+from stages.governor import Asked, Turn
 
 #: A turn that was waited for longer than this is asked for again before it is used.
 SURE_S = 1.0
@@ -36,16 +36,6 @@ KINDS = {
 REGISTRY_NAMES = frozenset({"ac", "co", "com", "edu", "gob", "gov", "net", "ne", "or", "org"})
 
 
-class Asked(Protocol):
-    """The governor, or what stands for it in this process."""
-
-    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn: ...
-
-    def report(
-        self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None
-    ) -> None: ...
-
-
 class SiteShut(Exception):
     """A site lets no session of the recipe in: the unit (or the plan) is left for another day, nothing is marked."""
 
@@ -59,18 +49,21 @@ class Turns:
         self._names = {name for name, _ in rules.sessions}
         self._when_shut = when_shut
 
-    @contextmanager
-    def at(self, url: str, *, session: str | None = None, planned: bool = False) -> Iterator[Turn]:
-        """Wait for a turn to ask for `url`; what the block raises is reported as its outcome.
+    def take(self, url: str, *, session: str | None = None, planned: bool = False) -> Turn:
+        """Wait for a turn to ask for `url`. It must be reported.
 
         session: the one that found this address, where there are several; others may be refused there.
-        planned: the address is from the plan. If it is refused it may only be old, which says nothing of the session;
-            and where its session pauses it is not waited for: Fault `blocked`, extract again.
+        planned: the address is from the plan. Where its session pauses it is not waited for: Fault `blocked`, which
+            means, extract again.
         """
-        turn = self._wait(site_of(url), session if session in self._names else None, planned)
+        return self._wait(site_of(url), session if session in self._names else None, planned)
+
+    @contextmanager
+    def reported(self, turn: Turn, url: str, *, planned: bool = False) -> Iterator[None]:
+        """Report how the block ends. A `planned` address that is refused may only be old: nobody's fault."""
         kind, retry_after_s = "refused", None  # also where a bug of ours ends the block
         try:
-            yield turn
+            yield
             kind = "ok"
         except Fault as fault:
             kind, retry_after_s = KINDS.get(fault.reason, "ok"), fault.retry_after_s

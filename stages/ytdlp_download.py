@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.faults import Fault
-from stages.ytdlp_faults import faults
+from stages.secrets import Mask
+from stages.ytdlp_faults import or_fault
 
 if TYPE_CHECKING:
     from yt_dlp import YoutubeDL
@@ -33,7 +34,7 @@ class Limits:
         return check
 
 
-def download(ydl: YoutubeDL, info: Mapping[str, Any], folder: Path, limits: Limits) -> Path:
+def download(ydl: YoutubeDL, info: Mapping[str, Any], folder: Path, limits: Limits, mask: Mask) -> Path:
     """The media behind `info` as a file in `folder`. One try. Raises Fault."""
     from yt_dlp.downloader import get_suitable_downloader
     from yt_dlp.downloader.external import ExternalFD
@@ -47,8 +48,7 @@ def download(ydl: YoutubeDL, info: Mapping[str, Any], folder: Path, limits: Limi
     downloader.report_retry = _raise_first  # keeps the cause, which report_error turns into text
     downloader.add_progress_hook(limits.check_from(time.monotonic()))
     path = folder / f"audio.{wanted.get('ext') or 'bin'}".replace("/", "_")[:40]
-    with faults():
-        done, _ = downloader.download(str(path), wanted)
+    done, _ = or_fault(lambda: downloader.download(str(path), wanted), mask)
     if not done or not path.exists():
         raise Fault("truncated", "the download ended early")
     if path.stat().st_size == 0:

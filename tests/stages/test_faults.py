@@ -42,7 +42,7 @@ def test_answers_of_a_real_server_through_urllib(site, status: int, reason: str)
 
 
 def test_retry_after_is_read(site):
-    site.answers["/a"] = [("retry-after", 429, 17), ("retry-after", 503, "Wed, 21 Oct 2026 07:28:00 GMT")]
+    site.answers["/a"] = [("retry-after", 429, 17), ("retry-after", 503, "soon")]
     assert classify(raised(lambda: urllib.request.urlopen(site.url + "/a"))).retry_after_s == 17
     assert classify(raised(lambda: urllib.request.urlopen(site.url + "/a"))).retry_after_s is None
 

@@ -24,6 +24,7 @@ def services(site, plugin_dir: str, tmp_path: Path) -> Services:
         "timeout_s": 0.3,
         "retries": 1,
         "backoff_s": 0.02,
+        "cool_down_s": 0.02,
         "requests_per_s": 10_000,
         "allow_private_addresses": ["127.0.0.1/32"],
     }
@@ -40,9 +41,9 @@ def page(site, video_id: str, address: bool = True) -> str:
 def fetch(services: Services, rows: list[tuple[str, str]], **options) -> list[dict]:
     stage = Fetch(**options)
     stage.open(services)
-    clips = pa.table(
-        {"source_id": [r[0] for r in rows], "media": [r[1] for r in rows]}, schema=fields("source_id", "media")
-    )
+    columns = {"source_id": [r[0] for r in rows], "media": [r[1] for r in rows]}
+    spans = {"start_ms": [0] * len(rows), "end_ms": [1000] * len(rows), "source_units": [1] * len(rows)}
+    clips = pa.table({**columns, **spans}, schema=fields(*Fetch.reads))
     try:
         done = stage.run(clips)
     finally:
@@ -77,7 +78,7 @@ def test_a_fault_ends_all_clips_of_its_source_and_no_others(site, services: Serv
 
 @pytest.mark.parametrize(
     ("answers", "reason"),
-    [([429] * 2, "http_429"), ([500] * 2, "http_5xx"), ([403] * 2, "blocked"), (["empty"], "empty_file")],
+    [([429] * 2, "http_429"), ([500] * 2, "http_5xx"), ([403] * 3, "blocked"), (["empty"], "empty_file")],
 )
 def test_reasons(site, services: Services, answers, reason: str):
     media = page(site, "rain")

@@ -48,6 +48,7 @@ def services(site, plugin_dir: str, tmp_path: Path) -> Services:
         "timeout_s": 2,
         "retries": 1,
         "backoff_s": 0.02,
+        "cool_down_s": 0.02,
         "requests_per_s": 10_000,
         "allow_private_addresses": ["127.0.0.1/32"],
     }
@@ -103,7 +104,8 @@ def page(site, videos, name="v", *, offers=("video", "storyboard", "thumbnail"),
 
 def clips(rows):
     """rows: (source id, media, start, end, visual caption)."""
-    names = ("source_id", "media", "start_ms", "end_ms", "video_caption")
+    names = ("source_id", "media", "start_ms", "end_ms", "video_caption", "source_units")
+    rows = [(*row, 1) for row in rows]
     return pa.table({name: [row[at] for row in rows] for at, name in enumerate(names)}, schema=fields(*names))
 
 
@@ -219,7 +221,7 @@ def test_a_source_with_a_visual_caption_is_not_asked_for_pictures(site, services
 @pytest.mark.parametrize(
     ("path", "answers", "reason"),
     [
-        ("/v/144.mp4", [403], "blocked"),
+        ("/v/144.mp4", [403] * 2, "blocked"),
         ("/v/144.mp4", [429, 429], "http_429"),
         ("/v/144.mp4", [404], "gone"),
         ("/v/144.mp4", ["empty"], "empty_file"),
@@ -239,7 +241,7 @@ def test_what_cannot_be_had_is_not_replaced_by_more_requests(site, services, vid
 def test_a_frame_may_fail_where_the_page_does_after_a_planned_address(site, services, videos):
     media = page(site, videos)
     address = Address(url=f"{site.url}/v/sound.m4a", format_id="a", ext="m4a", protocol="http")
-    site.answers["/watch/v"] = [403]
+    site.answers["/watch/v"] = [403] * 2
     rows = shoot(services, of_source(YtdlpMedia(url=media.url, address=address)))
     assert {(row["frame_reason"], row["outcome"]) for row in rows} == {("blocked", None)}
 
