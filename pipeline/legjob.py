@@ -25,6 +25,7 @@ from corpus import attempts, plan_store, units
 from corpus.store import Store
 from corpus.work_ids import attempt_of, unit_of
 from pipeline.chain import Link
+from pipeline.metrics import RayMetrics, run_name
 from pipeline.worker import TALLY, UnitRunner, UnitTally, finish_unit, start_unit
 from stages.base import Services
 from stages.cache import MediaCache
@@ -71,6 +72,7 @@ class LegJob:
             device=self.devices[group],
             threads=self.threads[group],
             ytdlp=json.loads(self.ytdlp),
+            metrics=RayMetrics(run_name(self.run_root)),
         )
 
     def links(self, group: int) -> list[Link]:
