@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from corpus.store import Store
 from pipeline.config import Plan, Recipe
+from pipeline.governor_actor import ClusterGovernor, GovernorLost
 from pipeline.plan_asking import Askers, PlanError
 from pipeline.plan_part import Outcomes, Shape, plan_part
-from pipeline.run import cache_dir, ytdlp_options
+from pipeline.run import ytdlp_options
 from stages.ytdlp_options import YtdlpOptions
 
 #: Parts in flight for each task that the cluster has room for: no worker waits for the driver.
@@ -32,7 +32,6 @@ class PlanJob:
     """Everything a task must know, as plain values."""
 
     run_root: str
-    cache_dir: str
     plan: str  # JSON
     ytdlp: str  # JSON
     shape: Shape
@@ -52,7 +51,6 @@ def plan_on_ray(
     execution = recipe.execution
     job = PlanJob(
         str(store.root),
-        str(cache_dir(store, recipe)),
         recipe.plan.model_dump_json(),
         json.dumps(ytdlp_options(recipe)),
         shape,
@@ -70,8 +68,8 @@ def plan_on_ray(
                 if error is not None:
                     raise PlanError(error)
                 tell(outcomes)
-    except ray.exceptions.RayError as error:
-        raise PlanError(f"a part of the plan could not be made on Ray: {' '.join(str(error).split())[:500]}") from error
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise PlanError(f"a worker that planned a part died again and again: {error}") from error
     finally:
         for part in flying:
             ray.cancel(part, force=True)
@@ -82,13 +80,13 @@ def _plan_in_task(job: PlanJob, part: str) -> tuple[str | None, Outcomes]:
     outcomes = Outcomes()
     try:
         plan_part(Store(job.run_root), part, _askers(job), job.shape, outcomes.add)
-    except PlanError as error:
+    except (PlanError, GovernorLost) as error:
         return str(error), outcomes
     return None, outcomes
 
 
 @lru_cache(maxsize=1)
 def _askers(job: PlanJob) -> Askers:
-    """Threads and their yt-dlp objects stay for the life of a worker process, which paces itself with its node's."""
+    """Threads and their yt-dlp objects stay for the life of a worker process; all take turns from one governor."""
     options = YtdlpOptions.from_mapping(json.loads(job.ytdlp))
-    return Askers(Plan.model_validate_json(job.plan), options, Path(job.cache_dir) / ".pace")
+    return Askers(Plan.model_validate_json(job.plan), options, ClusterGovernor())
