@@ -11,7 +11,7 @@ import click
 
 
 def speak_plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Known faults become one clear message and exit code 2; a bug keeps its traceback."""
+    """Known faults and what the system refuses become one clear message and exit code 2; a bug keeps its traceback."""
 
     @wraps(verb)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -23,8 +23,23 @@ def speak_plainly(verb: Callable[..., Any]) -> Callable[..., Any]:
             # What a Ray task raised comes as two classes in one, whose text is a traceback; `cause` is what it raised.
             click.echo(f"autorecap: {getattr(error, 'cause', error)}", err=True)
             sys.exit(2)
+        except OSError as error:
+            if error.errno is None:  # said by some library in its own words: where from is worth knowing
+                raise
+            click.echo(f"autorecap: {_refusal(error)}", err=True)
+            sys.exit(2)
 
     return wrapped
+
+
+def _refusal(error: OSError) -> str:
+    """What the operating system has refused, as a sentence."""
+    from corpus.storage_faults import storage_fault
+
+    if fault := storage_fault(error, str(error.filename or "a disk of this machine")):
+        return str(fault)
+    name = f": {error.filename}" if error.filename else ""
+    return f"the system says: {error.strerror}{name}"
 
 
 def recipe_options(verb: Callable[..., Any]) -> Callable[..., Any]:

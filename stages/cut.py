@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 
 from corpus.schema import fields
 from stages import ranged_fetch
-from stages.base import Ending, Needs, Services, with_columns, with_endings
+from stages.base import Ending, Needs, Services, Watch, unwatched, with_columns, with_endings
 from stages.partial import MissingBytes, PartialMedia, PartialStore
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 #: A tail shorter than this share of its planned span, or than this time, is not worth keeping.
 TAIL_MIN_SHARE = 0.2
 TAIL_MIN_MS = 500
+
+#: Opening a file, or decoding a clip of it, that takes longer is a decoder that hangs. Without an index hours of audio
+#: may have to be decoded before a clip.
+DECODE_LIMIT_S = 600.0
 
 
 @dataclass(kw_only=True)
@@ -42,14 +46,17 @@ class Cut:
         "audio", "codec", "sample_rate_hz", "num_samples", "sha256", "pcm_sha256", "mono_fold_db"
     )
 
+    def __post_init__(self) -> None:
+        self._watch: Watch = unwatched
+
     def needs(self) -> Needs:
         return Needs(cpus=1.0)
 
     def open(self, services: Services) -> None:
-        """Nothing to prepare."""
+        self._watch = services.watch
 
     def run(self, clips: pa.Table) -> pa.Table:
-        rows = clips.select(list(self.reads)).to_pylist()
+        rows = clips.select(["clip_id", *self.reads]).to_pylist()
         cuts: list[_Piece | Ending] = [_NO_MEDIA] * len(rows)
         for path, places in _by_source(rows).items():
             self._cut_source(path, places, rows, cuts)
@@ -78,12 +85,16 @@ class Cut:
 
         if Path(path).name == ranged_fetch.NAME:
             for at in places:
-                cuts[at] = self._cut_partial(Path(path), rows[at]["start_ms"], rows[at]["end_ms"])
+                with self._watch("decode", rows[at]["clip_id"], limit_s=DECODE_LIMIT_S):
+                    cuts[at] = self._cut_partial(Path(path), rows[at]["start_ms"], rows[at]["end_ms"])
             return
         try:
-            with AudioSource(path) as source:
+            with self._watch("open media", rows[places[0]]["clip_id"], limit_s=DECODE_LIMIT_S):
+                opened = AudioSource(path)
+            with opened as source:
                 for at in places:
-                    cuts[at] = self._cut(source, rows[at]["start_ms"], rows[at]["end_ms"])
+                    with self._watch("decode", rows[at]["clip_id"], limit_s=DECODE_LIMIT_S):
+                        cuts[at] = self._cut(source, rows[at]["start_ms"], rows[at]["end_ms"])
         except DecodeError as error:
             if not Path(path).exists():  # taken away since it was fetched: no clip's fault, the unit is tried again
                 raise FileNotFoundError(f"{path} was there when it was fetched and is gone") from error
