@@ -27,7 +27,7 @@ from audio.clock import Clock, Stamp, make_clock
 from audio.faults import DecodeError
 from audio.fold import FoldMeter
 from audio.media import Media, audio_stream, open_media
-from audio.mixdown import Wave, channels_of
+from audio.mixdown import Channels, Wave, channels_of, in_runs
 from audio.packets import PacketReader
 from audio.resample import resample
 from audio.timeline import placed
@@ -163,14 +163,14 @@ class AudioSource:
         """Read what `segment` reads of the file for this span, at any rate, when the file has just been opened."""
         begin = _samples(start_ms, self.sample_rate_hz) - math.ceil(LEAD_S * self.sample_rate_hz)
         until = _samples(end_ms, self.sample_rate_hz) + math.ceil(_READ_ON_S * self.sample_rate_hz)
-        for position, _ in self._waves_from(begin, None):
+        for position, _ in self._placed_frames(begin):
             if position >= until:
                 break
 
     def _samples(self, first: int, last: int, begin: int, meter: FoldMeter | None) -> Wave:
         """Samples [first, last), decoded from `begin` on."""
         pieces: list[tuple[int, Wave]] = []
-        for position, wave in self._waves_from(begin, meter):
+        for position, wave in self._waves(begin, first, last, meter):
             if position >= last:
                 break
             if position + wave.size > first:
@@ -206,16 +206,25 @@ class AudioSource:
         wave = resample(self._samples(steps * step_in, until, begin, meter), native, rate)
         return wave[first - steps * step_out : last - steps * step_out]
 
-    def _waves_from(self, begin: int, meter: FoldMeter | None) -> Iterator[tuple[int, Wave]]:
-        """(position, mono wave) of every frame from `begin` or somewhat before it to the end."""
-        before = self._clock.pts_before(begin)
-        frames = self._good_frames(self._frames(self._reader.starting_at(before)))
-        for position, frame in placed(frames, self._clock):
-            channels = channels_of(frame)
+    def _waves(self, begin: int, first: int, last: int, meter: FoldMeter | None) -> Iterator[tuple[int, Wave]]:
+        """(position, mono wave) of what is decoded from `begin` on and ends behind `first`, until `last` is there.
+
+        Frames that lie end to end are mixed together: one by one costs as much as decoding them.
+        """
+        for position, channels in in_runs(self._channels_from(begin), first, last):
             wave = channels.mix()
             if meter is not None:
                 meter.hear(position, channels, wave)
             yield position, wave
+
+    def _channels_from(self, begin: int) -> Iterator[tuple[int, Channels]]:
+        for position, frame in self._placed_frames(begin):
+            yield position, channels_of(frame)
+
+    def _placed_frames(self, begin: int) -> Iterator[tuple[int, Any]]:
+        """(position, frame) of every frame from `begin` or somewhat before it to the end."""
+        before = self._clock.pts_before(begin)
+        return placed(self._good_frames(self._frames(self._reader.starting_at(before))), self._clock)
 
     def _good_frames(self, frames: Iterator[Any | None]) -> Iterator[Any]:
         """`frames` without the packets that could not be decoded; DecodeError when those are most."""

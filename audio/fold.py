@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from audio.mixdown import Channels, Wave
+from audio.mixdown import Channels, Wave, power_sum
 
 #: What a complete cancellation measures, as the floor of levels in audio/measure.py.
 FLOOR_DB = -120.0
@@ -34,8 +32,7 @@ class FoldMeter:
         """Count what lies in the span of a frame at `position`; `wave` is its mono mix."""
         start, end = max(self._first - position, 0), min(self._last - position, wave.size)
         if start < end and len(channels.samples) > 1:
-            part = wave[start:end].astype(np.float64)  # or it would matter where one frame ends and the next begins
-            self._folded += float(np.dot(part, part))
+            self._folded += power_sum(wave[start:end])
             self._apart += channels.energy(start, end)
 
     @property

@@ -6,6 +6,7 @@ then the two ears are averaged. Weights add up to one, so nothing can clip that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ _SPEAKER = {
     "LFE": _NONE,
     "LFE2": _NONE,
 }
+
+#: Frames that are mixed together at most: half a second or so.
+RUN = 32
 
 _STEREO = np.array([0.5, 0.5], dtype=np.float32)
 
@@ -67,14 +71,62 @@ class Channels(NamedTuple):
         """Sum of squares of the samples [start, end) of all channels, weighted as in the mix."""
         total = 0.0
         for channel, weight in zip(self.samples, self.weights.tolist(), strict=True):
-            part = self._scaled(channel[start:end].astype(np.float32, copy=False)).astype(np.float64)
-            total += weight * float(np.dot(part, part))
+            total += weight * power_sum(self._scaled(channel[start:end].astype(np.float32, copy=False)))
         return total
 
     def _scaled(self, values: Any) -> Any:
         if self.full_scale == 1.0:
             return values
         return (values - np.float32(self.silence)) / np.float32(self.full_scale)
+
+    @property
+    def size(self) -> int:
+        return int(self.samples[0].size)
+
+    def is_like(self, other: Channels) -> bool:
+        """Whether the two can be joined: the same layout and meaning of values."""
+        return (
+            self.weights is other.weights
+            and self.samples[0].dtype == other.samples[0].dtype
+            and (self.full_scale, self.silence) == (other.full_scale, other.silence)
+        )
+
+
+def power_sum(values: Wave) -> float:
+    """Sum of squares in double precision. Not `np.dot`: BLAS wakes threads of its own for a vector of this length."""
+    wide = values.astype(np.float64)
+    return float(np.sum(np.multiply(wide, wide, out=wide)))
+
+
+def in_runs(frames: Iterator[tuple[int, Channels]], first: int, last: int) -> Iterator[tuple[int, Channels]]:
+    """Frames that lie end to end and are alike as one, up to RUN of them, ending behind `first`.
+
+    No frame is asked for once those that came reach `last`.
+    """
+    run: list[Channels] = []
+    start = after = 0
+    for position, channels in frames:
+        if position + channels.size <= first and position < last:
+            continue
+        if run and (position != after or len(run) == RUN or not run[0].is_like(channels)):
+            yield start, _joined(run)
+            run = []
+        if not run:
+            start = position
+        run.append(channels)
+        after = position + channels.size
+        if after >= last:
+            yield start, _joined(run)
+            run = []
+    if run:
+        yield start, _joined(run)
+
+
+def _joined(run: list[Channels]) -> Channels:
+    if len(run) == 1:
+        return run[0]
+    samples = [np.concatenate(parts) for parts in zip(*(channels.samples for channels in run), strict=True)]
+    return run[0]._replace(samples=samples)
 
 
 def mono(frame: Any) -> Wave:
