@@ -104,3 +104,8 @@ def test_numbers_for_people():
     assert [size(n) for n in (12, 1500, 2.5e9, 7.2e15)] == ["12 B", "1.5 kB", "2.5 GB", "7.2 PB"]
     assert [hours(s) for s in (360, 3600 * 1234.4)] == ["0.1 h", "1,234 h"]
     assert [duration(s) for s in (5, 600, 36_000, 9e6)] == ["5 s", "10 min", "10.0 h", "104.2 days"]
+
+
+def test_sessions_add_up():
+    sessions = [{"name": "a", "requests_per_s": 0.25}, {"name": "b"}]
+    assert estimate(facts(), recipe(sessions=sessions)).sites[0].requests_per_s == 0.75
