@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.config import Recipe
     from pipeline.estimate.facts import PlanFacts
     from pipeline.estimate.probe import ModelRate
-    from pipeline.plan_list import Listed
+    from pipeline.sources import ListReport
 
 #: The last plan's estimate, which a run's end is compared with. Of the clock and the machine: it lies with the logs.
 ESTIMATE_PATH = "logs/estimate.json"
@@ -45,8 +45,13 @@ def plan_verb(config: str, overrides: Sequence[str], *, probe: int | None, rates
         except Stopped as stopped:
             display.say(f"{stopped}: parts that are planned stay; go on with: {again('plan', config, overrides)}")
             return stopped.exit_code
+        finally:
+            if recipe.plan.on_ray:
+                from pipeline.engine import stop_ray
+
+                stop_ray()
         status = run_status(store)
-        _say_listed(result.known, result.duplicates)
+        _say_lists(result.known, result.duplicates, result.lists)
         for line in status.source_lines():
             say(line)
         say(f"planned: {status.planned} clips ({status.planned_hours:.2f} h) in {status.units} units")
@@ -81,25 +86,21 @@ def dry_run_verb(
     if as_json:
         say(json.dumps(costs.as_json(), indent=2))
         return 0
-    _say_lists(listed)
+    _say_lists(listed.known, listed.duplicates, listed.reports)
     for line in estimate_lines(costs):
         say(line)
     say(f"nothing is written; next: {again('plan', config, overrides)}")
     return 0
 
 
-def _say_listed(known: int, duplicates: int) -> None:
+def _say_lists(known: int, duplicates: int, reports: Sequence[ListReport]) -> None:
+    for report in reports:
+        for line in report.text():
+            say(line)
     if known:
         say(f"{known} sources were in the plan already")
     if duplicates:
         say(f"{duplicates} duplicate entries of the source list were planned once")
-
-
-def _say_lists(listed: Listed) -> None:
-    _say_listed(listed.known, listed.duplicates)
-    for report in listed.reports:
-        for line in report.text():
-            say(line)
 
 
 def stated_rates(recipe: Recipe, texts: Sequence[str]) -> dict[str, ModelRate]:

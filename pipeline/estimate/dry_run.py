@@ -36,10 +36,15 @@ def sample_sources(
         listed = list_sources(recipe, every, Path(folder))
         chosen = _spread(every, listed.new, sample)
         plan_store.write_inputs(asked, "00000", chosen)
-        plan_listed(recipe, asked, on_progress)
+        plan_listed(_by_threads(recipe), asked, on_progress)
         facts = plan_facts(asked).times(listed.new / chosen.num_rows)
         _wait_for(facts, every)
     return facts.with_few_sites(), chosen.num_rows, listed
+
+
+def _by_threads(recipe: Recipe) -> Recipe:
+    """A sample is asked from here: a cluster does not see this disk."""
+    return recipe.model_copy(update={"plan": recipe.plan.model_copy(update={"on_ray": False})})
 
 
 def _spread(store: Store, sources: int, sample: int) -> pa.Table:

@@ -13,7 +13,10 @@ RECIPES = sorted(set((ROOT / "configs").glob("*.yaml")) - set((ROOT / "configs")
 def test_shipped_recipes_load(path):
     recipe = load_recipe(path)
     assert recipe.root_leg == "fetch"
-    assert recipe.legs["models"].after == "fetch"
+    if path.stem == "autorecap_published":
+        assert list(recipe.legs) == ["fetch"]  # captions and scores are the list's
+    else:
+        assert recipe.legs["models"].after == "fetch"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -152,6 +155,47 @@ def test_missing_and_binary_files(tmp_path):
     (tmp_path / "bin.yaml").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(RecipeError, match="UTF-8"):
         load_recipe(tmp_path / "bin.yaml")
+
+
+def published(tmp_path, stages):
+    tree = yaml.safe_load((ROOT / "configs/autorecap_published.yaml").read_text())
+    tree["legs"]["models"] = {"after": "fetch", "stages": stages}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+def test_given_captions_can_be_scored_anew(tmp_path):
+    stages = [{"use": "load_audio"}, {"use": "embed"}, {"use": "keywords"}, {"use": "score"}]
+    load_recipe(published(tmp_path, stages))
+    with pytest.raises(RecipeError, match="reads caption, which no earlier stage"):
+        load_recipe(published(tmp_path, stages), ["sources=[{type: urls, path: a.txt}]"])
+
+
+def test_new_captions_beside_given_scores_are_a_mistake(tmp_path):
+    captions = [{"use": "load_audio"}, {"use": "embed"}, {"use": "caption"}]
+    with pytest.raises(RecipeError, match="would leave the list's CLAP scores"):
+        load_recipe(published(tmp_path, captions))
+    load_recipe(published(tmp_path, [*captions, {"use": "score"}]))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"type": "captions", "style": "clotho", "path": "a.csv"}, "sources.0: .*needs the `folder`"),
+        ({"type": "captions", "style": "x", "path": "a", "folder": "b"}, "sources.0.style"),
+        (
+            {"type": "captions", "style": "clotho", "path": "a", "folder": "b", "columns": {"captions": []}},
+            "sources.0.columns.captions",
+        ),
+        ({"type": "autorecap", "path": "a", "min_clap": 2}, "sources.0.min_clap"),
+        ({"type": "folder", "path": "a", "name": "b/c"}, "sources.0.name"),
+        ({"type": "clips", "path": "a", "items": []}, "sources.0.items: unknown key"),
+    ],
+)
+def test_mistakes_of_sources_are_told_by_their_key(tmp_path, source, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write(tmp_path, lambda tree: tree.update(sources=[source])))
 
 
 def test_a_later_leg_cannot_read_what_an_earlier_one_does_not_keep(tmp_path):
