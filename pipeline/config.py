@@ -32,9 +32,7 @@ from pydantic import (
 )
 
 from pipeline.config_sources import GIVING_TYPES, Section, Source
-from stages.guard import networks
-from stages.opt_outs import DEFAULT as OPT_OUTS
-from stages.opt_outs import OptOut
+from pipeline.config_ytdlp import YtDlp
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -73,27 +71,6 @@ class Plan(Section):
                 f"clip_min_s ({self.clip_min_s:g}) is above clip_max_s ({self.clip_max_s:g}): no clip fits"
             )
         return self
-
-
-class YtDlp(Section):
-    """How yt-dlp reaches sites."""
-
-    plugin_dirs: list[str] = Field(default_factory=list)
-    cookies_file: str | None = None
-    proxy: str | None = None
-    user_agent: str | None = None
-    timeout_s: float = Field(default=30.0, gt=0, le=3600)
-    retries: int = Field(default=3, ge=0, le=20)
-    backoff_s: float = Field(default=2.0, ge=0, le=3600)
-    requests_per_s: float = Field(default=1.0, gt=0, le=10_000)
-    allow_private_addresses: list[str] = Field(default_factory=list)
-    respect_opt_outs: list[OptOut] = Field(default_factory=lambda: list(OPT_OUTS))
-
-    @field_validator("allow_private_addresses")
-    @classmethod
-    def _are_networks(cls, texts: list[str]) -> list[str]:
-        networks(texts)
-        return texts
 
 
 class StageSpec(BaseModel):
@@ -318,7 +295,8 @@ def _say(item: Any) -> str:
     if item["type"] == "missing":
         return f"{key}: missing"
     given = item.get("input")
-    shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r})"
+    untold = isinstance(given, (dict, list)) or place[-1:] == ["proxy"]  # a proxy may hold a password
+    shown = "" if untold else f" (it is {given!r})"
     return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}"
 
 

@@ -13,7 +13,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from corpus import attempts, plan_store, units
 from corpus.store import Store
 from corpus.work_ids import attempt_of, unit_of
 from pipeline.chain import Link
+from pipeline.governor_actor import cluster_governor
 from pipeline.metrics import RayMetrics, run_name
 from pipeline.worker import TALLY, UnitRunner, UnitTally, finish_unit, start_unit
 from stages.base import Services
@@ -52,7 +53,7 @@ class LegJob:
     column_legs: tuple[str, ...]  # legs between the root leg and this one, in order: their columns are read too
     recipe_sha256: str
     groups: tuple[Group, ...]
-    ytdlp: str  # JSON
+    ytdlp: str = field(repr=False)  # JSON; it may hold a password
     devices: tuple[str, ...]  # per group
     threads: tuple[int, ...]  # per group
 
@@ -72,6 +73,7 @@ class LegJob:
             device=self.devices[group],
             threads=self.threads[group],
             ytdlp=json.loads(self.ytdlp),
+            governor=cluster_governor(),
             metrics=RayMetrics(run_name(self.run_root)),
         )
 

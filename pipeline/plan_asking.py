@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config import Plan
 from pipeline.plan_source import PlannedSource, Rules, plan_source
 from pipeline.sources import SourceEntry
-from stages.governor import Asked, Governor
+from stages.governor import LOCAL, Asked
 from stages.turns import SiteShut
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_options import YtdlpOptions
@@ -25,14 +25,14 @@ class PlanError(Exception):
 class Askers:
     """Each thread has its own yt-dlp object, made when it meets its first URL; they share the governor.
 
-    `governor`: a cluster's; None = this process has one of its own.
+    `governor`: a cluster's; None = the one of this process.
     """
 
     def __init__(self, plan: Plan, options: YtdlpOptions, governor: Asked | None = None) -> None:
         self._rules = Rules.of(plan)
         self._languages = plan.languages
         self._options = options
-        self._governor = governor or Governor()
+        self._governor = governor or LOCAL
         self._pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="plan")
         self._own = threading.local()
         self._clients: list[YtdlpClient] = []
@@ -66,9 +66,9 @@ class Askers:
 
     def _check_options(self) -> None:
         """Refuse in a sentence what would otherwise fail in every thread."""
-        cookies = self._options.cookies_file
-        if cookies and not Path(cookies).is_file():
-            raise PlanError(f"ytdlp.cookies_file: {cookies} is not there")
+        for session in self._options.all_sessions():
+            if session.cookies_file and not Path(session.cookies_file).is_file():
+                raise PlanError(f"ytdlp: the cookies_file {session.cookies_file} is not there")
         try:
             use_plugins(self._options.plugin_dirs)
         except PluginError as error:

@@ -161,6 +161,7 @@ def ytdlp_options(recipe: Recipe) -> dict[str, Any]:
     """The recipe's `ytdlp` section with its paths made absolute."""
     options: dict[str, Any] = plain(recipe.ytdlp)
     options["plugin_dirs"] = [str(Path(folder).absolute()) for folder in options["plugin_dirs"]]
-    if options["cookies_file"]:
-        options["cookies_file"] = str(Path(options["cookies_file"]).absolute())
+    for keys in (options, *options["sessions"]):
+        if keys["cookies_file"]:
+            keys["cookies_file"] = str(Path(keys["cookies_file"]).absolute())
     return options

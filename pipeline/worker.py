@@ -25,6 +25,7 @@ from corpus.work_ids import attempt_of
 from pipeline.chain import Link
 from pipeline.isolate import OPEN, Clip, Crash
 from stages.base import Services, with_columns
+from stages.turns import SiteShut
 
 #: One string column that travels with a unit between workers: the tally so far, as JSON in its first row.
 TALLY = "_tally"
@@ -68,9 +69,9 @@ class UnitTally:
     commit_bytes: int = 0
 
     def fail(self, what: str, error: BaseException) -> None:
-        """Note that `what` ended with `error`. A disk that takes nothing more is no matter of this unit alone."""
+        """Note that `what` ended with `error`. A full disk, or a site that is shut, is no matter of this unit alone."""
         self.error = f"{what}, unit {self.unit_id}: {type(error).__name__}: {error}"
-        fault = storage_fault(error)
+        fault = error if isinstance(error, SiteShut) else storage_fault(error)
         self.stop = None if fault is None else str(fault)
 
     def to_json(self) -> str:

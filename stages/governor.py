@@ -162,3 +162,7 @@ def _told(place: _Site, now_s: float) -> dict[str, Any]:
         "outcomes": dict(sorted(outcomes.items())),
         "sessions": sessions,
     }
+
+
+#: The governor of a process that belongs to no cluster.
+LOCAL = Governor()

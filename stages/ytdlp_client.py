@@ -58,7 +58,6 @@ class YtdlpClient:
         languages: Sequence[str] = ("en",),
         governor: Asked | None = None,
         watch: Watch = unwatched,
-        pace: object = None,
     ) -> None:
         """governor: shared by all who fetch; without one this client keeps the pace by itself. watch: see Services."""
         self._options = options
