@@ -25,6 +25,7 @@ def data_card(request: Mapping[str, Any], counts: Mapping[str, Mapping[str, Any]
         "",
         f"Captioned audio clips, {request['codec']}, mono, {rate_text}. Made by AutoReCap;",
         "captions are written by a model and scored by a CLAP model: each record names both.",
+        *([f"Read from the legs {', '.join(view['legs'])} of the run."] if "legs" in view else []),
         "",
         "| split | samples | sources | hours | shards | MB |",
         "|---|---|---|---|---|---|",

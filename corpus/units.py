@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,9 @@ READ_GAP_BYTES = 256 * 1024
 
 #: What may become the name of a tar member: one path part, no dot (webdataset splits keys at the first dot).
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+#: Reasons for which clips are filtered and their audio is kept all the same.
+KeepAudio = Collection[str] | Literal["all"]
 
 #: Columns that must stay as planned.
 _KEYS = ("clip_id", "unit_id", "row")
@@ -89,11 +92,22 @@ def tar_path(unit_id: str, sha256: str) -> str:
 # -- writing
 
 
-def commit_root(store: Store, plan_unit: pa.Table, rows: pa.Table, meta: UnitMeta, *, attempt: int = 0) -> CommitResult:
-    """Commit a unit of the root leg (or a retry of it): its live clips' audio as a tar, then every row."""
+def commit_root(
+    store: Store,
+    plan_unit: pa.Table,
+    rows: pa.Table,
+    meta: UnitMeta,
+    *,
+    attempt: int = 0,
+    keep_audio: KeepAudio = (),
+) -> CommitResult:
+    """Commit a unit of the root leg (or a retry of it): its live clips' audio as a tar, then every row.
+
+    `keep_audio`: the audio of clips that were filtered for one of these reasons is kept, too.
+    """
     unit_id = work_id(_check_rows(plan_unit, rows), attempt)
     rows = _live_becomes_ok(rows)
-    rows, tar = _pack_audio(unit_id, rows)
+    rows, tar = _pack_audio(unit_id, rows, keep_audio)
     path = root_path(unit_id)
     if store.exists(path):
         return CommitResult(unit_id, path, committed=False)
@@ -153,9 +167,12 @@ def _live_becomes_ok(rows: pa.Table) -> pa.Table:
     return rows.set_column(at, OUTCOME.field("outcome"), pc.fill_null(rows.column("outcome"), "ok"))
 
 
-def _pack_audio(unit_id: str, rows: pa.Table) -> tuple[pa.Table, bytes | None]:
-    """The ok clips' audio as a tar, and the rows with its columns set."""
-    keep = [outcome == "ok" for outcome in rows.column("outcome").to_pylist()]
+def _pack_audio(unit_id: str, rows: pa.Table, also: KeepAudio) -> tuple[pa.Table, bytes | None]:
+    """The audio of clips that are ok, or were filtered for a reason of `also`, as a tar; the rows with its columns."""
+    ended = zip(rows.column("outcome").to_pylist(), rows.column("reason").to_pylist(), strict=True)
+    keep = [
+        outcome == "ok" or (outcome == "filtered" and (also == "all" or reason in also)) for outcome, reason in ended
+    ]
     audio = rows.column("audio") if "audio" in rows.column_names else [None] * rows.num_rows
     members: list[tuple[str, bytes] | None] = []
     for clip_id, ok, data, codec in zip(

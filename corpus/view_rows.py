@@ -184,6 +184,7 @@ class Counts:
             "sources": self.sources,
             "joined": self.joined,
             "duplicates_left_out": self.duplicates_left_out,
+            "without_audio": self.without_audio,
             "without_caption": self.without_caption,
             "audio_bytes": self.audio_bytes,
             "clap_models": sorted(self._models),

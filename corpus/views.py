@@ -209,13 +209,13 @@ def select(
     own, the paper's otherwise. `keep` names further columns that the view, and then each exported record, carries.
     Clips that a dedup leg has found to be copies of a kept one stay out, unless `keep_duplicates`. Only clips are
     looked at that are ok in each of the legs `ends` (default: the last), or were filtered for one of the reasons
-    `include_filtered` and have audio. `prepare` brings the compacted files up to date, again where another
-    compaction has replaced some meanwhile.
+    `include_filtered` and have audio. `prepare` brings the compacted files up to date once more, where
+    another compaction has replaced some meanwhile.
     """
     _check_name(name)
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
         try:
-            if prepare is not None:
+            if number and prepare is not None:
                 prepare()
             known = corpus_schema(store, legs)
             query = make_query(

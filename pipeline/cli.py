@@ -149,6 +149,14 @@ def retry(run: str, **options: Any) -> None:
 @click.option("--where", help="""A filter, e.g. 'speech_ratio < 0.1 and not contains(caption, "wind")'.""")
 @click.option("--keep-duplicates", is_flag=True, help="Take copies in that a dedup leg has found.")
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Carry this column, too, into view and exported records.")
+@click.option("--leg", "legs", multiple=True, help="Of legs side by side, read this one (and what it starts from).")
+@click.option(
+    "--include-filtered",
+    multiple=True,
+    metavar="REASON",
+    help="Take in clips that were filtered for this reason, where their audio was kept (keep_audio).",
+)
+@click.option("--table", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the rows as one Parquet.")
 @speak_plainly
 def select(
     run: str,
@@ -159,6 +167,9 @@ def select(
     where: str | None,
     keep_duplicates: bool,
     keep: tuple[str, ...],
+    legs: tuple[str, ...],
+    include_filtered: tuple[str, ...],
+    table: str | None,
 ) -> None:
     """Make a view of RUN: a query over stored columns. No model runs; thresholds can be tried in seconds."""
     from pipeline.verbs import select_verb
@@ -173,6 +184,9 @@ def select(
             where=where,
             keep_duplicates=keep_duplicates,
             keep=keep,
+            legs=legs,
+            include_filtered=include_filtered,
+            table=table,
         )
     )
 
@@ -188,6 +202,12 @@ def select(
 @click.option("--shard-mb", type=float, default=256.0, show_default=True, help="Size of one shard in megabytes.")
 @click.option("--split", metavar="T/V/E", help="Shares of train/valid/test by source, e.g. 90/5/5. Default: all train.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffle.")
+@click.option(
+    "--max-clip-s",
+    type=float,
+    metavar="SECONDS",
+    help="Cut longer clips (joins) into windows of equal length, for trainers that take no more. Default: whole.",
+)
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Shards written at the same time. Default: as many as there are CPUs."
 )
@@ -239,6 +259,7 @@ def score(files: tuple[str, ...], texts: tuple[str, ...], captions: str | None, 
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--min-score", type=float, help="Only clips that fit at least so well.")
 @click.option("--all", "everything", is_flag=True, help="Clips that were filtered or merged, and copies, too.")
+@click.option("--leg", "legs", multiple=True, help="Of legs side by side, read this one (and what it starts from).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also a page with players.")
 @speak_plainly
@@ -255,6 +276,7 @@ def search(run: str, text: str, **options: Any) -> None:
 @click.option("--threshold", type=float, help="Show the clips nearest to this score. Default: the scorer's MQ.")
 @click.option("--preset-model", help="The scorer to show, where there are several, as clap_model names it.")
 @click.option("--examples", type=click.IntRange(0, 200), default=20, show_default=True, help="Clips of each list.")
+@click.option("--leg", "legs", multiple=True, help="Of legs side by side, read this one (and what it starts from).")
 @speak_plainly
 def report(run: str, out: str, **options: Any) -> None:
     """What is inside RUN, for eyes and ears: yield, losses, scores, measures; the best, worst and nearest clips.

@@ -104,9 +104,12 @@ class Leg(Section):
     after: str | None = None
     stages: list[StageSpec] = Field(default_factory=list)
     job: DedupJob | None = None
+    keep_audio: Literal["all"] | list[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]] | None = None
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Leg:
+        if self.keep_audio is not None and self.after is not None:
+            raise ValueError("keep_audio belongs to the leg that cuts, which starts from the plan (has no `after`)")
         if bool(self.stages) == (self.job is not None):
             raise ValueError("a leg has stages, or a job: one of the two")
         if self.job is not None and self.after is None:
@@ -115,9 +118,9 @@ class Leg(Section):
 
     @model_serializer(mode="wrap")
     def _what_is_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs that were made before there were jobs know a leg without the key."""
-        without = "stages" if self.job is not None else "job"
-        return {key: value for key, value in dump(self).items() if key != without}
+        """Runs that were made before there were jobs, or audio to keep, know a leg without the key."""
+        without = {"stages" if self.job is not None else "job"} | ({"keep_audio"} if self.keep_audio is None else set())
+        return {key: value for key, value in dump(self).items() if key not in without}
 
 
 #: Names of a cluster's own resources (`ray start --resources`; CPU and GPU have keys of their own), and how much of

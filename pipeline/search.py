@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import compact, units
 from corpus.groups import scan
 from corpus.store import Store
 from corpus.view_query import corpus_schema
 from corpus.views import open_view
 from pipeline.clips import Clip, read_clips
+from pipeline.legchoice import choose
 from pipeline.runfolder import legs_of, open_store, read_record
 from pipeline.scorers import ModelError, open_scorer
 from pipeline.top import Top
@@ -72,18 +72,20 @@ def search(
     device: str = "cpu",
     min_score: float | None = None,
     everything: bool = False,
+    only_legs: Sequence[str] = (),
 ) -> Found:
     """The `top` clips of `run` that fit `text` best, of those that are ok and no copies (`everything`: all there are).
 
     `view` looks in one view only; `model` is the scorer of the text (default: that of the corpus); `min_score` leaves
-    out what fits worse. Raises SearchError, ViewError, ModelError, OtherRun.
+    out what fits worse; `only_legs` names those to read of legs that lie side by side. Raises SearchError, ViewError,
+    ModelError, OtherRun.
     """
     if not text.strip():
         raise SearchError("there is nothing to search for: the text is empty")
     store = open_store(run)
     read_record(store)
     started = legs_of(store)
-    legs = [leg for leg in started if units.done_units(store, leg, root=leg == next(iter(started)))]
+    legs = choose(store, only_legs).names
     holders = _legs_with_embeddings(store, legs)
     if not holders:
         raise SearchError(_no_embeddings(run, list(started)))
@@ -102,13 +104,8 @@ def search(
 
 
 def _legs_with_embeddings(store: Store, legs: Sequence[str]) -> list[str]:
-    """Legs that have committed the column, brought up to date; the last one first."""
-    found = []
-    for leg in legs:
-        compact.compact(store, leg, root=leg == legs[0])
-        if EMBEDDING in corpus_schema(store, [leg]).names:
-            found.append(leg)
-    return found[::-1]
+    """Legs that have the column; the last one first."""
+    return [leg for leg in reversed(legs) if EMBEDDING in corpus_schema(store, [leg]).names]
 
 
 def _no_embeddings(run: str, started: Sequence[str]) -> str:

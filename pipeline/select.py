@@ -13,12 +13,17 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from corpus import compact, units, views
+import pyarrow.parquet as pq
+
+from corpus import views
 from corpus.schema import PUBLISHED_MODEL
+from corpus.store import Store
+from corpus.streamed import write_whole
 from corpus.view_query import ViewError
 from corpus.views import View
+from pipeline.legchoice import choose
 from pipeline.runfolder import legs_of, open_store, read_record
 from scorer.load import PUBLISHED_SCORER
 
@@ -34,34 +39,25 @@ def select(
     min_duration_s: float | None = None,
     preset: str | None = None,
     keep: Sequence[str] = (),
-    only_legs: Sequence[str] | None = None,
+    legs: Sequence[str] = (),
     keep_duplicates: bool = False,
+    include_filtered: Sequence[str] = (),
 ) -> View:
     """Make the view `name` (default: the preset's name, or "view") of the run folder `run`.
 
-    See corpus.views.select for what the conditions mean. `only_legs` leaves out the columns of other legs (of two
-    that caption the same clips, say). Copies that a dedup leg has found stay out, unless `keep_duplicates`.
-    Raises ViewError, ExpressionError, OtherRun.
+    See corpus.views.select for what the conditions mean. `legs` names the ones to read, of those that lie side by
+    side (two that caption the same clips, say); what they start from comes with them. Copies that a dedup leg has
+    found stay out, unless `keep_duplicates`. Raises ViewError, ExpressionError, OtherRun.
     """
     store = open_store(run)
     read_record(store)
-    started = list(legs_of(store))
-    legs = [leg for leg in started if leg == started[0] or only_legs is None or leg in only_legs]
-    done = {leg: units.done_units(store, leg, root=leg == legs[0]) for leg in legs}
-    committed = [leg for leg in legs if done[leg]]
-    if not committed:
+    chosen = choose(store, legs)
+    if not chosen.names:
         raise ViewError(f"{run} has no committed clips yet; start with autorecap run")
-    for leg in legs:
-        if leg not in committed:
-            log.warning("leg %s has committed nothing yet: the view goes without its columns", leg)
-        elif behind := len(done[legs[0]] - done[leg]):
-            log.warning("leg %s has not done %d units yet: their clips are not in the view", leg, behind)
-    for leg in committed:
-        compact.compact(store, leg, root=leg == legs[0])
     own = scorer_thresholds(legs_of(store))
     view = views.select(
         store,
-        committed,
+        chosen.names,
         name or preset or "view",
         where=where,
         clap_min=clap_min,
@@ -70,9 +66,26 @@ def select(
         thresholds=own,
         keep=keep,
         keep_duplicates=keep_duplicates,
+        include_filtered=include_filtered,
+        ends=chosen.ends,
+        prepare=lambda: chosen.compact(store),
     )
     warn_of_borrowed(view.summary["query"]["thresholds"], own)
     return view
+
+
+def write_table(view: View, path: Path) -> None:
+    """The view's rows as one plain Parquet file, for pandas or DuckDB; ViewError when it cannot be written."""
+
+    def write(file: BinaryIO) -> None:
+        with pq.ParquetWriter(file, view.schema, compression="zstd") as writer:
+            for rows in view.batches():
+                writer.write_table(rows)
+
+    try:
+        write_whole(Store(path.resolve().parent), path.name, write)
+    except OSError as error:
+        raise ViewError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def warn_of_borrowed(thresholds: Mapping[str, float], own: Mapping[str, Mapping[str, float]]) -> list[str]:

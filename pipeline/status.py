@@ -23,6 +23,7 @@ class Status:
     views: Mapping[str, Mapping[str, Any]]
     exports: Mapping[str, Mapping[str, Any]]
     rates: Mapping[str, LegRate]
+    starts_from: Mapping[str, str | None]  # leg -> the leg it goes on from
 
     @property
     def planned(self) -> int:
@@ -120,12 +121,15 @@ class Status:
             ("sources planned", self.counts.source_total("planned")),
             ("clips planned", self.counts.planned_clips),
         ]
-        steps += [(f"ok after {leg.leg}", leg.total("ok") - (leg.duplicates or 0)) for leg in self.counts.legs]
+        left = {leg.leg: leg.total("ok") - (leg.duplicates or 0) for leg in self.counts.legs}
+        steps += [(f"ok after {leg}", count) for leg, count in left.items()]
+        before_leg = {f"ok after {leg}": left.get(self.starts_from.get(leg) or "") for leg in left}
         width = max(len(name) for name, _ in [*steps, ("", 0)]) + 2
         lines = ["", "yield"]
         most = max((count for _, count in steps[2:]), default=0) or 1
         before: int | None = None
         for at, (name, count) in enumerate(steps):
+            before = before_leg.get(name) or before  # legs may lie side by side
             share = f"{100 * count / before:5.1f} %" if before and at != 2 else ""
             bar = "█" * round(30 * count / most) if at >= 2 else ""
             lines.append(f"  {name:<{width}}{count:>9}  {share:>8}  {bar}".rstrip())
@@ -152,6 +156,7 @@ def run_status(store: Store) -> Status:
         views=_views(store),
         exports=_exports(store),
         rates=leg_rates(store),
+        starts_from={name: leg.get("after") for name, leg in legs.items()},
     )
 
 
@@ -163,7 +168,7 @@ def _views(store: Store) -> dict[str, dict[str, Any]]:
     for path in store.list("views"):
         if path.endswith(".json"):
             about = json.loads(store.read(path))
-            views[PurePosixPath(path).stem] = {key: about[key] for key in ("clips", "hours") if key in about}
+            views[PurePosixPath(path).stem] = {key: about[key] for key in ("clips", "hours", "legs") if key in about}
     return views
 
 

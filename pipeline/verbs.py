@@ -9,6 +9,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.display import Display
@@ -132,8 +133,11 @@ def select_verb(
     where: str | None,
     keep_duplicates: bool = False,
     keep: Sequence[str] = (),
+    legs: Sequence[str] = (),
+    include_filtered: Sequence[str] = (),
+    table: str | None = None,
 ) -> int:
-    from pipeline.select import select
+    from pipeline.select import select, write_table
 
     view = select(
         run,
@@ -144,12 +148,20 @@ def select_verb(
         where=where,
         keep_duplicates=keep_duplicates,
         keep=keep,
+        legs=legs,
+        include_filtered=include_filtered,
     )
-    say(f"view {view.name}: {view.clips} clips of {view.sources} sources, {view.hours:.2f} h")
+    of = f" (legs {', '.join(view.summary['legs'])})" if legs else ""
+    say(f"view {view.name}: {view.clips} clips of {view.sources} sources, {view.hours:.2f} h{of}")
+    if without := view.summary["without_audio"]:
+        say(f"  {without} filtered clips stay out: their audio was not kept (keep_audio of the leg that cuts)")
     if left_out := view.summary["duplicates_left_out"]:
         say(f"  {left_out} more would be in it, but a copy of them is kept (--keep-duplicates takes them in)")
     for line in example_lines(view):
         say(line)
+    if table is not None:
+        write_table(view, Path(table))
+        say(f"rows in {table}")
     out = shlex.quote(f"{run.rstrip('/')}/shards/{view.name}")
     say(f"next: autorecap export {shlex.quote(run)} --view {view.name} --out {out}")
     return 0
@@ -184,6 +196,7 @@ def export_verb(
     shard_mb: float,
     split: str | None,
     seed: int,
+    max_clip_s: float | None,
     workers: int | None,
     ray_address: str | None,
 ) -> int:
@@ -205,6 +218,7 @@ def export_verb(
                     shard_bytes=int(shard_mb * 1_000_000),
                     split=split_of(split),
                     seed=seed,
+                    max_clip_s=max_clip_s,
                     workers=workers,
                     ray_address=ray_address,
                     on_progress=progress,

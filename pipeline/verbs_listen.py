@@ -162,13 +162,22 @@ def search_verb(
     device: str,
     min_score: float | None,
     everything: bool,
+    legs: Sequence[str] = (),
     as_json: bool,
     html: str | None,
 ) -> int:
     from pipeline.search import search
 
     found = search(
-        run, text, top=top, view=view, model=model, device=device, min_score=min_score, everything=everything
+        run,
+        text,
+        top=top,
+        view=view,
+        model=model,
+        device=device,
+        min_score=min_score,
+        everything=everything,
+        only_legs=legs,
     )
     if html is not None:
         _write_hits(run, view, found, Path(html))
@@ -231,10 +240,12 @@ def _hit_lines(found: Found) -> Iterator[str]:
         )
 
 
-def report_verb(run: str, out: str, *, threshold: float | None, preset_model: str | None, examples: int) -> int:
+def report_verb(
+    run: str, out: str, *, threshold: float | None, preset_model: str | None, examples: int, legs: Sequence[str] = ()
+) -> int:
     from pipeline.report.build import build
 
-    page = build(run, threshold=threshold, preset_model=preset_model, examples=examples)
+    page = build(run, threshold=threshold, preset_model=preset_model, examples=examples, only_legs=legs)
     write_page(Path(out), page)
     say(f"{out}: {len(page) / 1e6:.1f} MB; open it in a browser, it asks nobody for anything")
     return 0

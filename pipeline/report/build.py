@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -19,13 +19,20 @@ from pipeline.runfolder import open_store
 _REASONS_DRAWN = 25
 
 
-def build(run: str, *, threshold: float | None = None, preset_model: str | None = None, examples: int = 20) -> bytes:
+def build(
+    run: str,
+    *,
+    threshold: float | None = None,
+    preset_model: str | None = None,
+    examples: int = 20,
+    only_legs: Sequence[str] = (),
+) -> bytes:
     """The report of a run folder as an HTML page. Reads it, and writes nothing but compacted files.
 
     `threshold`: show the clips nearest to it (default: the scorer's MQ); `preset_model`: the scorer whose scores are
     shown, where there are several. Raises ReportError, OtherRun, CompactionError.
     """
-    facts = collect(run, threshold=threshold, preset_model=preset_model, examples=examples)
+    facts = collect(run, threshold=threshold, preset_model=preset_model, examples=examples, only_legs=only_legs)
     players = Players(open_store(run))
     counts = facts.status.counts
     endings = sorted((ending for step in facts.steps for ending in step.endings), key=lambda one: -one.clips)

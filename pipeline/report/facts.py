@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus import compact, units
 from corpus.groups import scan
 from corpus.store import Store
 from corpus.view_joins import with_durations
 from corpus.view_query import PAPER_THRESHOLDS, PRESETS, ViewError, Wanted, corpus_schema, make_query
 from corpus.view_rows import whole_units
 from pipeline.clips import Clip, read_clips
+from pipeline.legchoice import choose
 from pipeline.report.funnel import Step, funnel
 from pipeline.runfolder import legs_of, open_store, read_record
 from pipeline.select import scorer_thresholds
@@ -105,14 +105,19 @@ class Facts:
     nearest: Sequence[Clip] = ()
 
 
-def collect(run: str, *, threshold: float | None = None, preset_model: str | None = None, examples: int = 20) -> Facts:
-    """Raises ReportError, OtherRun, CompactionError."""
+def collect(
+    run: str,
+    *,
+    threshold: float | None = None,
+    preset_model: str | None = None,
+    examples: int = 20,
+    only_legs: Sequence[str] = (),
+) -> Facts:
+    """`only_legs`: of those that lie side by side. Raises ReportError, ViewError, OtherRun, CompactionError."""
     store = open_store(run)
     record = read_record(store)
     started = legs_of(store)
-    legs = [leg for at, leg in enumerate(started) if units.done_units(store, leg, root=at == 0)]
-    for leg in legs:
-        compact.compact(store, leg, root=leg == legs[0])
+    legs = choose(store, only_legs).names
     status = run_status(store)
     steps = funnel(store, started, status.counts.legs, status.units)
     facts = Facts(run=run, name=str(record.get("name", "")), status=status, steps=steps)

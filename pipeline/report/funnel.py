@@ -56,13 +56,13 @@ class _Tally:
 def funnel(store: Store, legs: Mapping[str, Mapping[str, Any]], counts: Sequence[LegCounts], units: int) -> list[Step]:
     """One step for each stage that matters of each leg (as recorded, root leg first) that has committed something."""
     steps: list[Step] = []
-    before = _Tally()
+    tallies: dict[Any, _Tally] = {}
     for leg, counted in zip(legs, counts, strict=True):
         if not counted.units_done:
             continue
-        tally = _tally(store, leg)
-        steps += _leg_steps(leg, legs[leg], tally, before, units - counted.units_done)
-        before = tally
+        tallies[leg] = _tally(store, leg)
+        before = tallies.get(legs[leg].get("after"), _Tally())  # legs may lie side by side
+        steps += _leg_steps(leg, legs[leg], tallies[leg], before, units - counted.units_done)
     return steps
 
 

@@ -58,7 +58,7 @@ def test_a_leg_that_has_committed_nothing_is_left_out(corpus, small_corpus, tmp_
 
 def test_legs_can_be_left_out(corpus):
     _, store = corpus
-    assert select(store.root, "one", only_legs=["fetch"]).summary["legs"] == ["fetch"]
+    assert select(store.root, "one", legs=["fetch"]).summary["legs"] == ["fetch"]
     assert select(store.root, "two").summary["legs"] == ["fetch", "models"]
 
 
