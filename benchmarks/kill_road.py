@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "kill-road")
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
-    kinds = [kind for kind, share in zip(KINDS, (4, 3, 3), strict=True) for _ in range(share)]
+    kinds = [kind for kind, share in zip(KINDS, (3, 5, 2), strict=True) for _ in range(share)]
     chance = random.Random(options.seed)
     wanted = [chance.choice(kinds) for _ in range(options.kills)]
     trial = Trial(options.work, options.sources, options.unit_clips, options.pause_s)
