@@ -103,17 +103,18 @@ def run(
 @main.command()
 @click.argument("run")
 @click.option("--failures", is_flag=True, help="What has failed, by reason, with examples and what to do about it.")
+@click.option("--sites", is_flag=True, help="Who is let in where: requests by site, sessions that pause, until when.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @speak_plainly
-def status(run: str, failures: bool, as_json: bool) -> None:
+def status(run: str, failures: bool, sites: bool, as_json: bool) -> None:
     """What became of every source and clip of the run folder RUN: planned, ok, filtered, merged, failed, reasons."""
     if failures:
         from pipeline.verbs_retry import failures_verb
 
         sys.exit(failures_verb(run, as_json=as_json))
-    from pipeline.verbs import status_verb
+    from pipeline.verbs import sites_verb, status_verb
 
-    sys.exit(status_verb(run, as_json=as_json))
+    sys.exit(sites_verb(run) if sites else status_verb(run, as_json=as_json))
 
 
 @main.command()

@@ -33,6 +33,8 @@ from pydantic import (
 
 from pipeline.config_sources import GIVING_TYPES, Section, Source
 from pipeline.config_ytdlp import YtDlp
+from stages.secrets import Mask
+from stages.ytdlp_options import YtdlpOptions
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -343,6 +345,11 @@ def _unused_problems(tree: dict[str, Any], legs: dict[str, Leg]) -> list[str]:
         for name in (resources if isinstance(resources, dict) else {})
         if name not in legs
     ]
+
+
+def mask_of(recipe: Recipe) -> Mask:
+    """Hides the secrets of a recipe's sessions."""
+    return YtdlpOptions.from_mapping(recipe.ytdlp.model_dump()).mask()
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from stages.gate import Rules
-from stages.governor import Governor, Turn
+from stages.governor import LOCAL, Governor, Turn
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,6 @@ NAME = "governor-1"
 #: How long an answer may take, and how long to go on asking.
 ANSWER_S = 20.0
 GIVE_UP_S = 120.0
-#: Questions answered side by side; they are short and take one lock.
-_THREADS = 4
 
 
 class GovernorLost(Exception):
@@ -95,7 +93,7 @@ def found_or_made() -> Any:
         lifetime="detached",
         num_cpus=0,
         max_restarts=-1,
-        max_concurrency=_THREADS,
+        max_concurrency=1,  # in order: a report comes before the question behind it
     )
     return made.remote()
 
@@ -104,3 +102,9 @@ def cluster_governor() -> ClusterGovernor | None:
     """The cluster's, in a process that belongs to one; None elsewhere: asking must not start a Ray."""
     ray = sys.modules.get("ray")
     return ClusterGovernor() if ray is not None and ray.is_initialized() else None
+
+
+def snapshot_here() -> dict[str, dict[str, Any]]:
+    """What is known of sites: by the cluster's governor, or by this process where there is no cluster."""
+    governor = cluster_governor()
+    return LOCAL.snapshot() if governor is None else governor.snapshot()

@@ -22,6 +22,7 @@ from pathlib import Path
 from corpus.storage_faults import writing
 from corpus.store import Store
 from pipeline.run import UnitDone
+from stages.secrets import Mask
 
 
 class RunLog:
@@ -62,9 +63,20 @@ class _DriverLog(logging.FileHandler):
             super().close()
 
 
+class _Masked(logging.Formatter):
+    """Whole lines are masked, tracebacks too: whoever wrote them."""
+
+    def __init__(self, mask: Mask) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._mask(super().format(record))
+
+
 @contextmanager
-def run_log(store: Store, verb: str, level: str = "INFO") -> Iterator[RunLog]:
-    """Log everything of this process to the run folder while the verb runs."""
+def run_log(store: Store, verb: str, level: str = "INFO", mask: Mask | None = None) -> Iterator[RunLog]:
+    """Log everything of this process to the run folder while the verb runs; `mask` hides the recipe's secrets."""
     name = f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{verb}"
     local = store.local("logs")
     folder = (Path(local) if local is not None else Path(tempfile.mkdtemp(prefix="autorecap-logs-"))) / name
@@ -72,7 +84,7 @@ def run_log(store: Store, verb: str, level: str = "INFO") -> Iterator[RunLog]:
         folder.mkdir(parents=True, exist_ok=True)
         handler = _DriverLog(folder / "driver.log", encoding="utf-8")
         log = RunLog(folder)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Masked(mask or Mask()))
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)

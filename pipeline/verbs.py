@@ -35,11 +35,13 @@ def run_verb(
     follow: bool = False,
     force: bool = False,
 ) -> int:
-    from pipeline.config import load_recipe
+    from pipeline.config import load_recipe, mask_of
     from pipeline.engine import stop_ray
     from pipeline.presence import at_work
+    from pipeline.governor_actor import snapshot_here
     from pipeline.run import LegEnd, UnitDone, run_leg
     from pipeline.runlog import run_log
+    from pipeline.sites import SitesTold
     from pipeline.status import run_status
     from pipeline.stopping import Stopped, stoppable
 
@@ -49,7 +51,11 @@ def run_verb(
     store = start_run(recipe)
     undone = 0
     further = [*(["--partition", share] if part.of > 1 else []), *(["--follow"] if follow else [])]
-    with run_log(store, "run", recipe.execution.log_level) as log, Display() as display:
+    with (
+        run_log(store, "run", recipe.execution.log_level, mask_of(recipe)) as log,
+        Display() as display,
+        SitesTold(log.folder, display.say, snapshot_here),
+    ):
         try:
             with stoppable():
                 for leg in wanted:
@@ -120,6 +126,16 @@ def status_verb(run: str, *, as_json: bool) -> int:
     else:
         for line in [*status.source_lines(), *status.clip_lines(), *status.funnel_lines()]:
             say(line)
+    return 0
+
+
+def sites_verb(run: str) -> int:
+    from pipeline.sites import newest
+
+    store = open_store(run)
+    read_record(store)
+    for line in newest(store):
+        say(line)
     return 0
 
 
@@ -281,7 +297,9 @@ def again(
     """The command line that goes on with this run."""
     words = ["autorecap", verb, config]
     for override in overrides:
-        words += ["--set", override]
+        key, _, _ = override.partition("=")
+        secret = key.startswith("ytdlp.") and "proxy" in key or key == "ytdlp.sessions"
+        words += ["--set", f"{key}=..." if secret else override]  # what is told may be kept in somebody's log
     for leg in legs:
         words += ["--leg", leg]
     return shlex.join([*words, *further])

@@ -26,19 +26,25 @@ PROBE_SHARE = 4
 
 
 def plan_verb(config: str, overrides: Sequence[str], *, probe: int | None, rates: Sequence[str]) -> int:
-    from pipeline.config import load_recipe
+    from pipeline.config import load_recipe, mask_of
     from pipeline.estimate.costs import estimate
     from pipeline.estimate.facts import plan_facts
     from pipeline.estimate.shown import estimate_lines
+    from pipeline.governor_actor import snapshot_here
     from pipeline.plan import plan
     from pipeline.runlog import run_log
+    from pipeline.sites import SitesTold
     from pipeline.status import run_status
     from pipeline.stopping import Stopped, stoppable
 
     recipe = load_recipe(config, overrides)
     stated = stated_rates(recipe, rates)
     store = start_run(recipe)
-    with run_log(store, "plan", recipe.execution.log_level), Display() as display:
+    with (
+        run_log(store, "plan", recipe.execution.log_level, mask_of(recipe)) as log,
+        Display() as display,
+        SitesTold(log.folder, display.say, snapshot_here),
+    ):
         try:
             with stoppable(), display.plan() as progress:
                 result = plan(recipe, store, on_progress=progress)
