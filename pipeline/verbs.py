@@ -37,8 +37,8 @@ def run_verb(
 ) -> int:
     from pipeline.config import load_recipe, mask_of
     from pipeline.engine import stop_ray
-    from pipeline.presence import at_work
     from pipeline.governor_actor import snapshot_here
+    from pipeline.presence import at_work
     from pipeline.run import LegEnd, UnitDone, run_leg
     from pipeline.runlog import run_log
     from pipeline.sites import SitesTold
@@ -298,7 +298,7 @@ def again(
     words = ["autorecap", verb, config]
     for override in overrides:
         key, _, _ = override.partition("=")
-        secret = key.startswith("ytdlp.") and "proxy" in key or key == "ytdlp.sessions"
+        secret = (key.startswith("ytdlp.") and "proxy" in key) or key == "ytdlp.sessions"
         words += ["--set", f"{key}=..." if secret else override]  # what is told may be kept in somebody's log
     for leg in legs:
         words += ["--leg", leg]
