@@ -3,6 +3,7 @@
 `site.answers[path]` lists ways to answer the next requests of that path, one each; then it answers well: a
 status number, ("retry-after", status, seconds), ("redirect", status, URL), "truncated", "stalled", "empty",
 "no_range" (the whole file, whatever part was asked for), "other_range" (another part than was asked for).
+`site.latency_s` passes before an answer, `site.bytes_per_s` is how fast bodies come; 0 = at once.
 `site.headers[path]` are sent with every answer of that path; None takes a header away.
 """
 
@@ -24,6 +25,9 @@ class Site:
         self.bodies: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, list[Any]] = {}
         self.headers: dict[str, dict[str, str | None]] = {}
+        self.latency_s = 0.0
+        self.bytes_per_s = 0.0
+        self.sent_bytes = 0
         self.asked: list[str] = []
         self.asked_at_s: list[float] = []
         self.lock = threading.Lock()
@@ -100,6 +104,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 site.asked.append(path)
                 site.asked_at_s.append(time.monotonic())
                 way = site.answers[path].pop(0) if site.answers.get(path) else "well"
+            if site.latency_s:
+                time.sleep(site.latency_s)
             if isinstance(way, tuple):
                 kind, status, value = way
                 return self.refuse(status, {"Location" if kind == "redirect" else "Retry-After": str(value)})
@@ -140,7 +146,16 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                     time.sleep(0.8)
                 self.close_connection = True
                 return
-            self.wfile.write(rest)
+            self.send_slowly(rest) if site.bytes_per_s else self.wfile.write(rest)
+            site.sent_bytes += len(rest)
+
+        def send_slowly(self, body: bytes) -> None:
+            started_s = time.monotonic()
+            for at in range(0, len(body), 65_536):
+                self.wfile.write(body[at : at + 65_536])
+                ahead_s = at / site.bytes_per_s - (time.monotonic() - started_s)
+                if ahead_s > 0:
+                    time.sleep(ahead_s)
 
         def range_of(self, size: int) -> tuple[int | None, int]:
             match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")

@@ -106,7 +106,8 @@ def test_a_view_and_an_export_on_a_full_disk_leave_nothing_and_are_made_when_the
 def test_a_full_cache_disk_is_no_source_s_fault(site, plugin_dir, small_disk):
     address = Address(url=site.put("/big.ogg", b"x" * 2_000_000), format_id="a", ext="ogg", protocol="http")
     media = to_json(YtdlpMedia(url=site.watch("big"), address=address))
-    clips = pa.table({"source_id": ["big"], "media": [media]}, schema=fields("source_id", "media"))
+    row = {"source_id": "big", "media": media, "start_ms": 0, "end_ms": 1000, "source_units": 1}
+    clips = pa.Table.from_pylist([row], schema=fields(*Fetch.reads))
     asked = {"plugin_dirs": [plugin_dir], "allow_private_addresses": ["127.0.0.1/32"], "requests_per_s": 1000.0}
     stage = Fetch()
     stage.open(Services(run_root=str(small_disk.path), cache_dir=small_disk.path / "cache", ytdlp=asked))
