@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup laion-env demo test check bench kill-test clean-demo
+.PHONY: help setup laion-env demo test check bench kill-test kill-road clean-demo
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ check: setup ## lint, types, import rules
 
 kill-test: setup ## kill -9 the demo's driver at random moments, resume, compare byte by byte (KILLS=10)
 	$(BIN)/python -m benchmarks.kill_demo --kills $${KILLS:-10}
+
+kill-road: setup ## kill -9 driver, workers and nodes of a run of 2,000 clips, compare byte by byte (KILLS=100, up to an hour)
+	$(BIN)/python -m benchmarks.kill_road --kills $${KILLS:-100}
 
 bench: setup ## the benchmarks that run in minutes, each with its table
 	$(BIN)/python -m benchmarks.decode

@@ -158,13 +158,15 @@ class Trial:
         """Kill one after the other, each after at least one new commit, until the run is over."""
         driver: subprocess.Popen[bytes] | None = None
         for number, kind in enumerate(kinds, 1):
-            before = sum(units_done(self.killed))
+            starts_before, before = self.tally.starts, sum(units_done(self.killed))
             wanted = before + chance.randint(1, 2)
             while sum(units_done(self.killed)) < wanted:
                 if driver is None or driver.poll() is not None:
                     if sum(units_done(self.killed)) == 2 * units_planned(self.killed):
                         say(f"the run was over before kill {number}")
                         return
+                    if self.tally.starts == starts_before + 3:
+                        raise RuntimeError(f"three drivers committed nothing: see {self.folder / 'drivers.log'}")
                     driver = self.start(nodes.address)
                 time.sleep(0.01)
             time.sleep(chance.uniform(0.0, 0.5))
@@ -172,8 +174,7 @@ class Trial:
             what = self.kill_one(kind, driver, nodes, chance)
             self.tally.kills[kind] += 1
             say(f"kill {number}: {what}, {units_done(self.killed)} units committed")
-        if driver is not None and kinds[-1] != "driver":
-            driver.send_signal(signal.SIGTERM)
+        if driver is not None:
             driver.wait()
 
     def start(self, address: str) -> subprocess.Popen[bytes]:

@@ -25,12 +25,13 @@ import sys
 from pipeline.config import load_recipe
 from pipeline.run import run_leg
 from pipeline.runfolder import open_store
-recipe = load_recipe(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-for leg in ("fetch", "models"):
-    end = list(run_leg(open_store(recipe.run), recipe, leg))[-1]
-    print(end.committed, end.undone, flush=True)
+for config in sys.argv[1:]:
+    recipe = load_recipe(config)
+    for leg in ("fetch", "models"):
+        end = list(run_leg(open_store(recipe.run), recipe, leg))[-1]
+        print(end.committed, end.undone, flush=True)
 """
 
 
@@ -60,8 +61,8 @@ def test_two_drivers_at_once_leave_the_corpus_of_one(tmp_path):
     alone, one = planned(tmp_path, "one")
     command = [sys.executable, "-c", BLIND]
     drivers = [
-        subprocess.Popen([*command, str(of)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for of in (config, config, alone)
+        subprocess.Popen([*command, *of], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for of in ([config], [config, alone])
     ]
     for driver in drivers:
         assert driver.stdout.readline() == "ready\n"
@@ -69,7 +70,7 @@ def test_two_drivers_at_once_leave_the_corpus_of_one(tmp_path):
         driver.stdin.write("go\n")
         driver.stdin.flush()
     said = [driver.communicate(timeout=240)[0].split() for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0, 0, 0], said
+    assert [driver.returncode for driver in drivers] == [0, 0], said
     assert [undone for answer in said for undone in answer[1::2]] == ["0"] * 6
     assert digests(both) == digests(one)
     report = verify_corpus(both, ["fetch", "models"], sweep=True)
