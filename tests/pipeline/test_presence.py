@@ -13,6 +13,7 @@ from corpus.store import Store
 from pipeline import presence
 from pipeline.presence import FOLDER, OtherDriver, at_work, drivers_at_work
 from pipeline.todo import Partition
+from pipeline.verbs import verify_verb
 
 
 @pytest.fixture
@@ -137,3 +138,15 @@ def test_where_a_store_cannot_say_who_was_first_nobody_is_forced_aside(store, mo
     plain = Store(f"memory://{store.root}")
     with at_work(plain, "fetch", Partition()), pytest.raises(OtherDriver, match=r"last sign$"):
         at_work(plain, "fetch", Partition(), force=True).__enter__()
+
+
+def test_a_sweep_spares_what_a_driver_at_work_is_about_to_name(store, small_corpus, capsys):
+    small_corpus(models=False).make(store.root)
+    orphan = "corpus/audio/00000/00000-00009-0123456789ab.tar"
+    store.put_if_absent(orphan, b"about to be named")
+    with at_work(store, "fetch", Partition()):
+        assert verify_verb(store.root, decode=False, sweep=True) == 0
+        assert "1 are too young to tell" in capsys.readouterr().out
+        assert store.exists(orphan)
+    assert verify_verb(store.root, decode=False, sweep=True) == 0
+    assert not store.exists(orphan)
