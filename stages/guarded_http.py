@@ -128,7 +128,15 @@ class BoundedResponse(Response):
             piece: bytes = self.fp.read(size)
         except zlib.error as error:
             raise TransportError(cause=error) from error
+        if not piece and size and (missing := self._missing_bytes()):
+            # Read piece by piece, a body that breaks off looks like one that ends: half a transcript is no transcript.
+            cut_short = http.client.IncompleteRead(b"", missing)
+            raise TransportError(cause=cut_short) from cut_short
         return piece
+
+    def _missing_bytes(self) -> int:
+        """How many of the announced bytes have not come; 0 where nothing was announced."""
+        return getattr(getattr(self.fp, "fp", None), "length", None) or 0
 
 
 class _GuardedHTTPHandler(HTTPHandler):

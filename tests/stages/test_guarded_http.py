@@ -210,3 +210,11 @@ def test_a_plain_page_larger_than_sense_is_refused(site, client):
 def test_damaged_packing_is_a_fault_that_may_pass(site, client, body: bytes):
     url = packed(site, "/x", body, "gzip")
     assert reason_of(lambda: read(client, url)) in {"network", "truncated"}
+
+
+def test_a_body_that_breaks_off_is_no_short_body(site, client):
+    url = site.put("/captions/rain.vtt", VTT, "text/vtt")
+    site.answers["/captions/rain.vtt"] = ["truncated"] * 2
+    assert reason_of(lambda: read(client, url)) == "truncated"
+    site.answers.clear()
+    assert read(client, url) == VTT.encode()
