@@ -12,9 +12,11 @@ wanted one is known to be listed too, or gone; and nobody deletes a file that a 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -49,6 +51,9 @@ ROW_GROUP_ROWS = 131_072
 
 #: Units read ahead of the one that is written.
 _UNITS_AHEAD = 32
+
+#: Part of the plan -> unit id -> rows, of the parts that a compaction has seen.
+_PLANNED_UNITS = "corpus/planned_units.json"
 
 #: A unit's files: its own, then its retries'.
 _Works = tuple[str, ...]
@@ -99,26 +104,39 @@ def _stem_of(path: str) -> str:
 
 def _groups(store: Store, attempts: Mapping[str, Sequence[int]], target_rows: int) -> Iterator[_Group]:
     """Runs of planned units of about `target_rows` planned rows: they depend on the plan only."""
-    members: list[plan_store.UnitInfo] = []
-    rows = 0
-    for info in plan_store.iter_units(store):
-        members.append(info)
-        rows += info.rows
-        if rows >= target_rows:
+    members: list[tuple[str, int]] = []
+    total = 0
+    for unit_id, rows in _planned_units(store):
+        members.append((unit_id, rows))
+        total += rows
+        if total >= target_rows:
             yield _group(members, attempts)
-            members, rows = [], 0
+            members, total = [], 0
     if members:
         yield _group(members, attempts)
 
 
-def _group(members: Sequence[plan_store.UnitInfo], attempts: Mapping[str, Sequence[int]]) -> _Group:
-    have = [info for info in members if info.unit_id in attempts]
+def _group(members: Sequence[tuple[str, int]], attempts: Mapping[str, Sequence[int]]) -> _Group:
+    have = [(unit_id, rows) for unit_id, rows in members if unit_id in attempts]
     return _Group(
-        tuple(tuple(work_id(info.unit_id, number) for number in attempts[info.unit_id]) for info in have),
-        members[0].unit_id,
-        members[-1].unit_id,
-        sum(info.rows for info in have),
+        tuple(tuple(work_id(unit_id, number) for number in attempts[unit_id]) for unit_id, _ in have),
+        members[0][0],
+        members[-1][0],
+        sum(rows for _, rows in have),
     )
+
+
+def _planned_units(store: Store) -> list[tuple[str, int]]:
+    """(unit id, rows) of the plan, in order. Parts never change: each is read once, for all compactions to come."""
+    known: dict[str, dict[str, int]] = {}
+    with suppress(FileNotFoundError, ValueError):
+        known = json.loads(store.read(_PLANNED_UNITS))
+    parts = plan_store.planned_parts(store)
+    if new := [part for part in parts if part not in known]:
+        known |= {part: {info.unit_id: info.rows for info in plan_store.units_of(store, part)} for part in new}
+        known = {part: known[part] for part in parts}
+        store.replace(_PLANNED_UNITS, json.dumps(known).encode())
+    return [unit for part in parts for unit in known[part].items()]
 
 
 def _write_group(store: Store, leg: str, group: _Group, *, root: bool) -> str:

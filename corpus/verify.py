@@ -28,6 +28,7 @@ from corpus.sweep import sweep as sweep_away
 from corpus.verify_dedup import look_at_dedup
 from corpus.verify_retries import Retries, look_at_retries
 from corpus.verify_unit import UnitFindings, look_at_unit
+from corpus.verify_views import look_at_views
 from corpus.work_ids import WORK_ID, work_id
 
 Given = TypeVar("Given")
@@ -82,6 +83,7 @@ def verify_corpus(
         leg, leg_checks = _look_at_leg(store, legs[: at + 1], plan, root, decode=decode)
         checks += leg_checks
         root = root or leg
+    checks.append(look_at_views(store))
     named, read = (root.tars, root.read) if root else (set(), set())
     swept = sweep_away(store, left, named, read, delete=sweep, spare_s=spare_s)
     checks.append(Check("leftovers of killed writers", True, swept.says(deleted=sweep)))

@@ -1,14 +1,18 @@
+import functools
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
 
 from benchmarks.synthetic import write_plan
-from corpus import compact, plan_store, units
+from corpus import compact, compacted, plan_store, units, views
 from corpus.compacted import CompactionError
 from corpus.counts import count_outcomes
 from corpus.groups import scan
 from corpus.store import Store
+from corpus.view_query import ViewError
+from corpus.views import open_view, select
 
 
 @pytest.fixture
@@ -165,3 +169,95 @@ def test_pictures_stay_in_the_units(tmp_path):
     assert read(store, ["fetch"], ["frame_kind"]).column("frame_kind").to_pylist() == ["video"] * 6
     with pytest.raises(KeyError, match="frame_jpeg"):
         read(store, ["fetch"], ["frame_jpeg"])
+
+
+def test_what_a_view_refers_to_stays_until_no_view_does(store):
+    unit = store.list("corpus/units")[-1]
+    data = store.read(unit)
+    store.delete(unit)
+    compact.compact(store, "fetch", root=True)
+    old = store.list("corpus/compacted/fetch")
+    view = select(store, ["fetch", "models"], "v")
+    rows = view.read()
+    store.put_if_absent(unit, data)
+    (new,) = compact.compact(store, "fetch", root=True)
+    assert store.list("corpus/compacted/fetch") == sorted([*old, new])
+    assert open_view(store, "v").read().equals(rows)  # the rows that it has counted, whatever came later
+    assert read(store, ["fetch"], ["clip_id"]).num_rows == 48  # readers take the fuller file
+    assert select(store, ["fetch", "models"], "v").clips > len(rows)
+    compact.compact(store, "fetch", root=True)
+    assert store.list("corpus/compacted/fetch") == [new]
+
+
+def test_a_view_whose_rows_were_taken_out_of_the_corpus_says_so(store):
+    select(store, ["fetch"], "v")
+    store.delete(store.list("corpus/units")[0])
+    compact.compact(store, "fetch", root=True)
+    with pytest.raises(ViewError, match="is gone; run autorecap select again"):
+        open_view(store, "v").read()
+
+
+def test_a_new_attempt_of_a_unit_is_taken_up(store):
+    unit = "00000-00000"
+    path = units.root_path(unit)
+    table = units.read_root_unit(store, unit)
+    again = table.slice(0, 2)
+    again = again.set_column(again.schema.get_field_index("title"), "title", pa.array(["tried again"] * 2))
+    store.put_if_absent(path.replace(unit, f"{unit}.r1"), plan_store.parquet_bytes(again))
+    (new,) = compact.compact(store, "fetch", root=True)
+    titles = read(store, ["fetch"], ["title"]).column("title").to_pylist()
+    assert titles[:2] == ["tried again"] * 2
+    assert titles[2] != "tried again"
+    assert store.list("corpus/compacted/fetch") == [new]
+    assert read(store, ["fetch", "models"], ["title", "caption"]).num_rows == 48
+
+
+def test_a_file_that_is_about_to_go_is_not_referred_to(store, monkeypatch):
+    """A compaction that has read the views before this one was written deletes a file that it names."""
+    (path,) = store.list("corpus/compacted/fetch")
+    data = store.read(path)
+    real, times = compacted.all_stay, []
+
+    def another_compaction_is_faster(store, paths):
+        times.append(paths)
+        if len(times) == 1:
+            store.delete(path)
+        return real(store, paths)
+
+    monkeypatch.setattr(views, "all_stay", another_compaction_is_faster)
+    view = select(store, ["fetch", "models"], "v", prepare=lambda: store.put_if_absent(path, data))
+    assert len(times) == 2
+    assert view.read().num_rows == view.clips
+    store.put_if_absent(f"{path}.going-0123", b"")
+    monkeypatch.setattr(compacted, "_MARKS_STAY_S", 0.1)
+    assert select(store, ["fetch", "models"], "v").clips == view.clips  # the mark of one that was killed
+    assert store.list("corpus/compacted/fetch") == [path]
+
+
+def test_compactions_and_views_at_once_while_units_are_committed(store, tmp_path):
+    """Four threads select, one commits: every view shows whole rows, and what is left are the fullest files."""
+    rest = {path: store.read(path) for path in store.list("corpus/units")[1:]}
+    for path in [*rest, *store.list("corpus/compacted/fetch")]:
+        store.delete(path)
+    compact.compact(store, "fetch", root=True)
+
+    def look(number):
+        for _ in range(6):
+            prepare = functools.partial(compact.compact, store, "fetch", root=True)
+            prepare()
+            view = select(store, ["fetch"], f"v{number}", prepare=prepare)
+            assert open_view(store, view.name).read(["clip_id", "tar"]).num_rows == view.clips
+
+    with ThreadPoolExecutor(4) as pool:
+        looks = [pool.submit(look, number) for number in range(4)]
+        for path, data in rest.items():
+            store.put_if_absent(path, data)
+        for done in looks:
+            done.result()
+    compact.compact(store, "fetch", root=True)
+    assert select(store, ["fetch"], "v").clips == counts_of_ok(store)
+    assert not [path for path in store.list("corpus/compacted") if ".going-" in path]
+
+
+def counts_of_ok(store):
+    return count_outcomes(store, ["fetch"]).legs[0].total("ok")

@@ -222,3 +222,19 @@ def test_a_damaged_unit_says_which_and_what_to_do(store):
     store.replace(path, store.read(path)[:50])
     with pytest.raises(OSError, match=f"{path} cannot be read .* autorecap verify"):
         units.read_root_unit(store, UNIT)
+
+
+@pytest.mark.parametrize(("keep", "members"), [((), 1), (["silent"], 2), ("all", 3)])
+def test_the_audio_of_filtered_clips_is_kept_by_reason(tmp_path, keep, members):
+    store = Store(str(tmp_path))
+    write_plan(store, 1, 5)
+    planned = plan_store.read_unit(store, "00000-00000")
+    outcomes = [None, "filtered", "filtered", "failed", "filtered"]
+    rows = planned.append_column("outcome", pa.array(outcomes))
+    rows = rows.append_column("reason", pa.array([None, "silent", "speech_heard", "crashed", "past_end"]))
+    rows = rows.append_column("audio", pa.array([b"a", b"b", b"c", b"d", None], pa.large_binary()))
+    units.commit_root(store, planned, rows, META, keep_audio=keep)
+    root = units.read_root_unit(store, "00000-00000")
+    assert root.column("tar_member").is_valid().to_pylist() == [at < members for at in range(5)]
+    assert root.column("outcome").to_pylist() == ["ok", *outcomes[1:]]
+    assert units.read_audios(store, root)[:members] == [b"a", b"b", b"c"][:members]

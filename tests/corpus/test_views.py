@@ -12,6 +12,7 @@ import pytest
 from corpus import compact, units, view_query, views
 from corpus.expression import ExpressionError
 from corpus.schema import VIEW, fields
+from corpus.verify_views import look_at_views
 from corpus.view_query import ViewError
 from corpus.views import open_view, select
 
@@ -247,3 +248,42 @@ def test_leaves_no_temporary_files(corpus):
     _, store = corpus
     select(store, LEGS, "v")
     assert [path for path in Path(store.root, "views").iterdir() if path.name.startswith(".")] == []
+
+
+def test_clips_that_were_filtered_come_back_by_reason_where_they_have_audio(small_corpus, tmp_path):
+    made = small_corpus()
+    original = made._fetched
+    lost = {"outcome": "filtered", "reason": "speech_heard", "stage": "hear_speech"}
+    made._fetched = lambda entry: {**original(entry), **(lost if entry["row"] == 0 else {})}
+    commit = units.commit_root
+    with pytest.MonkeyPatch.context() as patch:  # as a recipe's keep_audio does, but for one unit
+        patch.setattr(
+            units,
+            "commit_root",
+            lambda store, planned, rows, meta: commit(
+                store, planned, rows, meta, keep_audio="all" if planned["unit_id"][0].as_py() != "00000-00002" else ()
+            ),
+        )
+        store = made.make(tmp_path / "run")
+    plain = select(store, LEGS, "plain")
+    also = select(store, LEGS, "also", include_filtered=["speech_heard"])
+    assert also.clips == plain.clips + 2
+    assert also.summary["without_audio"] == 1
+    only = select(
+        store, LEGS, "only", include_filtered=["speech_heard"], where="reason == 'speech_heard'", keep=["reason"]
+    )
+    rows = only.read().to_pylist()
+    assert [row["clip_id"] for row in rows] == [made.clip_id(0, 0), made.clip_id(2, 0)]
+    assert all(row["tar"] and row["caption"] is None and row["reason"] == "speech_heard" for row in rows)
+    assert select(store, LEGS, "none", include_filtered=["silent"]).clips == plain.clips
+
+
+def test_verify_tells_of_views_that_refer_to_what_is_gone(small_corpus, tmp_path):
+    store = small_corpus(clip_ms=50).make(tmp_path / "run")
+    select(store, LEGS, "v")
+    assert look_at_views(store).ok
+    (path,) = store.list("corpus/compacted/fetch")
+    store.delete(path)
+    assert "view v refers to corpus/compacted/fetch" in look_at_views(store).detail
+    store.replace("views/v.parquet", b"no parquet")
+    assert "damaged" in look_at_views(store).detail
