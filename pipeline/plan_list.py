@@ -6,12 +6,14 @@ keys of a million sources are in memory. Entries pass by in tables of some thous
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -52,7 +54,7 @@ def list_sources(recipe: Recipe, store: Store, scratch: Path | None = None) -> L
     parts = _Parts(store, recipe.plan.sources_per_part, max((int(part) for part in there), default=-1) + 1)
     reports: list[ListReport] = []
     counts: Counter[str] = Counter()
-    with Keys() as keys:
+    with Keys() as keys, _settled_heap():
         for known in _keys_of_parts(store, there):
             keys.add_known(known)
         for batch in read_sources(recipe.sources, recipe.plan, reports=reports, scratch=scratch):
@@ -65,6 +67,16 @@ def list_sources(recipe: Recipe, store: Store, scratch: Path | None = None) -> L
         text = json.dumps([report.as_json() for report in told], indent=2, ensure_ascii=False)
         store.replace(REPORT_PATH, (text + "\n").encode())
     return Listed(new=counts["new"], known=counts["known"], duplicates=counts["duplicates"], reports=tuple(told))
+
+
+@contextmanager
+def _settled_heap() -> Iterator[None]:
+    """What lives already is not looked at by each collection among the short-lived millions: a tenth of the time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Parts:

@@ -35,7 +35,8 @@ class Spill:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".tmp-spill-")  # noqa: SIM115  closed by __exit__
-        self._waiting: list[list[Any]] = [[] for _ in range(SHARES)]
+        # As bytes: half a million small lists that wait would be looked at by each garbage collection.
+        self._waiting: list[list[bytes]] = [[] for _ in range(SHARES)]
         self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(SHARES)]
         self._end = 0
 
@@ -49,12 +50,12 @@ class Spill:
         """Keep a record. SourceError when the disk is full."""
         share = zlib.crc32(key.encode()) % SHARES
         waiting = self._waiting[share]
-        waiting.append(record)
+        waiting.append(orjson.dumps(record))
         if len(waiting) == WAITING:
             self._write(share)
 
     def _write(self, share: int) -> None:
-        piece = orjson.dumps(self._waiting[share])
+        piece = _together(self._waiting[share])
         try:
             self._file.write(piece)
         except OSError as error:
@@ -73,6 +74,10 @@ class Spill:
             for at, size in self._pieces[share]:
                 self._file.seek(at)
                 records += orjson.loads(self._file.read(size))
-            records += self._waiting[share]
+            records += orjson.loads(_together(self._waiting[share]))
             if records:
                 yield records
+
+
+def _together(records: list[bytes]) -> bytes:
+    return b"[" + b",".join(records) + b"]"

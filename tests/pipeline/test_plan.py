@@ -315,3 +315,33 @@ def test_an_unknown_duration_gives_a_capped_grid(site, plugin_dir: str, store: S
         (10_000, 20_000),
         (20_000, 30_000),
     ]
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        ("keep", {"long.wav": [(0, 25_000)], "fine.wav": [(0, 4000)]}),
+        ("split", {"long.wav": [(0, 10_000), (10_000, 20_000), (20_000, 25_000)], "fine.wav": [(0, 4000)]}),
+        ("drop", {"fine.wav": [(0, 4000)]}),
+    ],
+)
+def test_whole_files_with_captions(plugin_dir: str, store: Store, tmp_path: Path, over: str, expected: dict):
+    media = tmp_path / "clotho"
+    for name, seconds in (("long.wav", 25), ("fine.wav", 4), ("blip.wav", 0.3)):
+        write_wav(media / name, seconds)
+    (media / "broken.wav").write_bytes(b"")
+    table = tmp_path / "clotho.csv"
+    names = ["long.wav", "fine.wav", "blip.wav", "broken.wav"]
+    table.write_text("file_name,caption_1,caption_2\n" + "".join(f"{name},It is {name},more\n" for name in names))
+    source = {"type": "captions", "style": "clotho", "path": str(table), "folder": str(media), "name": "clotho"}
+    result = plan(recipe_of("/nowhere", [{**source, "over_clip_max": over}]), store)
+    found: dict[str, list] = {}
+    for row in rows_of(store):
+        name = row["source_key"].removeprefix("clotho/")
+        found.setdefault(name, []).append((row["start_ms"], row["end_ms"]))
+        assert (row["caption"], row["caption_model"]) == (f"It is {name}", "Clotho@published")
+        assert (row["clap_score"], row["clap_model"]) == (None, None)
+        assert json.loads(row["source_meta"]) == {"captions": ["more"]}
+    assert found == expected
+    ended = {"too_short": 1, "empty_file": 1} | ({} if "long.wav" in expected else {"too_long": 1})
+    assert result.reasons == ended
