@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +29,13 @@ from corpus.store import Store
 from corpus.verify import verify_corpus
 from pipeline.advice import is_transient
 from pipeline.config import Recipe
+from pipeline.legjob import commit, read_unit
 from pipeline.plan import plan
 from pipeline.retry import retry
-from pipeline.run import run_leg
+from pipeline.run import leg_job, run_leg
 from pipeline.runfolder import start_run
+from pipeline.todo import Todo
+from pipeline.worker import UnitRunner, UnitTally
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ROOT / "tests" / "data" / "ytdlp_plugins"
@@ -76,8 +80,23 @@ def recipe_of(run: str, listed: Path) -> Recipe:
     )
 
 
-def run_matrix(folder: Path, behaviours: Sequence[Behaviour] = BEHAVIOURS, work: Work = run_leg) -> Matrix:
-    """Try the behaviours in a run folder below `folder`; `work` runs a leg (on Ray, which the caller starts)."""
+def work_here(store: Store, recipe: Recipe, leg: str) -> Iterator[UnitTally]:
+    """A leg's units on threads of this process: what Ray's tasks do, without Ray."""
+    job = leg_job(store, recipe, leg)
+
+    def work(unit_id: str) -> UnitTally:
+        unit = read_unit(job, unit_id)
+        for group in range(len(job.groups)):
+            unit = UnitRunner(job.links(group), job.services(group)).run(unit)
+        (row,) = commit(job, unit).to_pylist()
+        return UnitTally.from_json(row["tally"])
+
+    with ThreadPoolExecutor(8) as pool:
+        yield from pool.map(work, [info.unit_id for info in Todo(store, recipe, leg).units()])
+
+
+def run_matrix(folder: Path, behaviours: Sequence[Behaviour] = BEHAVIOURS, work: Work = work_here) -> Matrix:
+    """Try the behaviours in a run folder below `folder`; `work` runs a leg (`run_leg`: on Ray, if that is started)."""
     started = time.monotonic()
     matrix = Matrix()
     with ExitStack() as stack:
@@ -167,15 +186,17 @@ def page(matrix: Matrix, behaviours: Sequence[Behaviour] = BEHAVIOURS) -> str:
         first, second, third = (of[behaviour.name] for of in matrix.rounds)
         word = behaviour.reason
         kind = "" if word in ("ok", "opted_out") else "yes" if is_transient(word) else "no"
-        again = ["" if was == first else was for was in (second, third)]
-        lines.append(
-            f"| {behaviour.what} | {behaviour.at} | {first} | {kind} | {again[0]} | {'' if again[0] else again[1]} |"
-        )
-    counts = Counter("recovered" if of[0] != of[2] else "as it was" for of in _columns(matrix, behaviours))
+        by_transient, by_all = ("" if was == first else was for was in (second, third))
+        if kind == "no":
+            by_transient = "not tried"
+        elif by_transient:
+            by_all = ""
+        lines.append(f"| {behaviour.what} | {behaviour.at} | {first} | {kind} | {by_transient} | {by_all} |")
+    recovered = sum(of[0] != of[2] for of in _columns(matrix, behaviours))
     lines += [
         "",
-        f"{len(behaviours)} behaviours, {matrix.clips} clips in the end; of the behaviours {counts['recovered']} had lost",
-        "something, which a retry brought back. Then `autorecap verify` finds the run sound, and a further retry nothing.",
+        f"{len(behaviours)} behaviours, {matrix.clips} clips in the end. {recovered} behaviours lost something, and a",
+        "retry brought all of it back. Then `autorecap verify` finds the run sound, and a further retry nothing to do.",
         "What each reason means: `stages/faults.py`. What to do about it: `autorecap status RUN --failures`.",
         "",
     ]
@@ -195,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ensure_ray(num_cpus=2)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            matrix = run_matrix(Path(folder))
+            matrix = run_matrix(Path(folder), work=run_leg)
     finally:
         stop_ray()
     for line in matrix.wrong:
