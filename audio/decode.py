@@ -44,6 +44,9 @@ RESAMPLE_CONTEXT_S = 0.05
 LEAD_S = PREROLL_S + 2 * RESAMPLE_CONTEXT_S
 #: `read_span` reads on for so long, which is more than any rate needs.
 _READ_ON_S = 1.5
+#: No recording has more (DXD has 352.8 kHz; 22.2 sound has 24): a header's word for it would only cost memory.
+MAX_SAMPLE_RATE_HZ = 384_000
+MAX_CHANNELS = 64
 #: Frames looked at on opening.
 _FIRST_FRAMES = 24
 #: Two start times this close are the same one.
@@ -270,6 +273,8 @@ class AudioSource:
                 raise DecodeError("empty_file", "the audio stream holds no samples")
             raise DecodeError("undecodable", "no packet of the audio stream can be decoded")
         rate = frames[0].sample_rate
+        if rate > MAX_SAMPLE_RATE_HZ or self._channels > MAX_CHANNELS:
+            raise DecodeError("undecodable", f"no sound of this world: {rate} Hz in {self._channels} channels")
         stamps = [Stamp(frame.pts, frame.samples) for frame in frames if frame.sample_rate == rate]
         start_s = _start_s(self._reader.container, stream, stamps[0].pts)
         return make_clock(rate, stream.time_base, start_s, stream.codec_context.codec.canonical_name, stamps)

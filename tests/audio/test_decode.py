@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 import subprocess
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -316,6 +318,35 @@ def test_a_wave_file_of_no_samples_is_empty(tmp_path):
     with pytest.raises(DecodeError) as error:
         AudioSource(tmp_path / "none.wav")
     assert error.value.reason in ("empty_file", "undecodable")
+
+
+def wave_file(path, rate, channels, claimed=None, data=b"\1\2" * 400_000):
+    """A wave file whose header says what it likes."""
+    form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2 % 2**32, channels * 2 % 2**16, 16)
+    size = len(data) if claimed is None else claimed
+    head = b"RIFF" + struct.pack("<I", min(size + 36, 2**32 - 1)) + b"WAVEfmt " + struct.pack("<I", 16) + form
+    path.write_bytes(head + b"data" + struct.pack("<I", size) + data)
+    return path
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(2_000_000_000, 1), (4_000_000_000, 1), (400_000, 2), (48_000, 60_000)])
+def test_a_header_that_claims_the_absurd_costs_neither_memory_nor_time(tmp_path, rate, channels):
+    path = wave_file(tmp_path / "absurd.wav", rate, channels)
+    tracemalloc.start()
+    with pytest.raises(DecodeError):
+        AudioSource(path)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_a_file_that_claims_to_be_far_longer_gives_what_is_there(tmp_path):
+    path = wave_file(tmp_path / "long.wav", 48_000, 2, claimed=2**32 - 16)
+    with AudioSource(path) as source:
+        tracemalloc.start()
+        assert source.segment(0, 3000).size == 3 * 48_000
+        assert source.segment(0, 600_000).size == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+        tracemalloc.stop()
 
 
 def test_a_video_without_sound_has_no_audio(tmp_path):
