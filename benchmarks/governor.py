@@ -29,20 +29,23 @@ def go(governor: Asked, turns: int) -> float:
     return time.perf_counter() - began_s
 
 
+class Worker:
+    """A process that asks."""
+
+    def __init__(self) -> None:
+        self._governor = ClusterGovernor()
+        go(self._governor, 50)
+
+    def go(self, turns: int) -> float:
+        return go(self._governor, turns)
+
+
 def measure_actor(workers: int, turns: int) -> tuple[float, float]:
     """(turns a second of all workers together, milliseconds that a worker spends on one)."""
     import ray
 
-    @ray.remote(num_cpus=0)
-    class Worker:
-        def go(self, turns: int) -> float:
-            return go(self.governor, turns)
-
-        def __init__(self) -> None:
-            self.governor = ClusterGovernor()
-            go(self.governor, 50)
-
-    crowd = [Worker.remote() for _ in range(workers)]
+    made = ray.remote(num_cpus=0)(Worker)
+    crowd = [made.remote() for _ in range(workers)]
     ray.get([worker.go.remote(1) for worker in crowd])
     began_s = time.perf_counter()
     each_s = ray.get([worker.go.remote(turns) for worker in crowd])
