@@ -9,7 +9,7 @@ from corpus import plan_store, units
 from corpus.store import Store
 from pipeline.chain import Link
 from pipeline.config import Recipe
-from pipeline.legjob import cut_into_groups, read_unit, read_unit_or_say, run_group
+from pipeline.legjob import commit, cut_into_groups, read_unit, read_unit_or_say
 from pipeline.run import leg_job
 from pipeline.worker import UnitRunner, UnitTally
 from stages.base import Needs
@@ -91,7 +91,7 @@ def test_a_leg_reads_the_columns_of_all_legs_before_it(tmp_path):
 def test_a_unit_that_cannot_be_read_says_so_to_the_driver_and_is_not_committed(tmp_path):
     store, job = run_of_three_legs(tmp_path)
     (tmp_path / units.columns_path("first", UNIT)).write_bytes(b"PAR1 damaged")
-    unit = run_group(job, 0, read_unit_or_say(job, UNIT), UnitRunner(job.links(0), job.services(0)))
+    unit = commit(job, UnitRunner(job.links(0), job.services(0)).run(read_unit_or_say(job, UNIT)))
     (row,) = unit.to_pylist()
     tally = UnitTally.from_json(row["tally"])
     assert (row["unit_id"], row["committed"]) == (UNIT, False)
@@ -116,3 +116,28 @@ def test_a_leg_may_be_mended_until_it_has_committed(tmp_path):
     store.delete(units.columns_path("first", UNIT))
     assert start_leg(store, recipe(music=False), "first") != before
     assert start_leg(store, recipe(), "first") == before
+
+
+def test_the_recipe_says_whose_audio_is_kept_beside_the_ok_clips(tmp_path):
+    def committed(name, keep_audio):
+        store = Store(str(tmp_path / name))
+        write_plan(store, 1, 6)
+        stages = [{"use": "tests.pipeline.trial_stages:Trial"}]  # ends every third clip as filtered/third
+        legs = {"fetch": {"stages": stages, "keep_audio": keep_audio}}
+        job = leg_job(store, Recipe.model_validate({"name": "t", "run": store.root, "legs": legs}), "fetch")
+        commit(job, UnitRunner(job.links(0), job.services(0)).run(read_unit(job, UNIT)))
+        return units.read_root_unit(store, UNIT).column("tar").is_valid().to_pylist()
+
+    assert committed("none", None) == committed("other", ["silent"]) == [True, True, False] * 2
+    assert committed("third", ["third"]) == committed("all", "all") == [True] * 6
+
+
+def test_audio_is_kept_by_the_leg_that_cuts_only():
+    legs = {"fetch": {"stages": [{"use": "fetch"}]}}
+    legs["models"] = {"after": "fetch", "stages": [{"use": "keywords"}], "keep_audio": "all"}
+    with pytest.raises(ValueError, match="keep_audio belongs to the leg that cuts"):
+        Recipe.model_validate({"name": "t", "run": "r", "legs": legs})
+    with pytest.raises(ValueError, match="keep_audio"):
+        Recipe.model_validate({"name": "t", "run": "r", "legs": {"fetch": {**legs["fetch"], "keep_audio": "silent"}}})
+    recipe = Recipe.model_validate({"name": "t", "run": "r", "legs": {"fetch": legs["fetch"]}})
+    assert "keep_audio" not in recipe.model_dump()["legs"]["fetch"]  # runs made before know a leg without it
