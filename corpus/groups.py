@@ -63,6 +63,7 @@ class Group:
     def __init__(self, parquets: Sequence[pq.ParquetFile], paths: Sequence[str]) -> None:
         self._parquets, self._paths = list(parquets), list(paths)
         self.schemas = [parquet.schema_arrow for parquet in self._parquets]
+        self._once: dict[tuple[str, ...], pa.Table] = {}
         self._rows = self._matched()
         self.rows = self._parquets[0].metadata.num_rows if self._rows is None else len(self._rows[0])
 
@@ -83,6 +84,12 @@ class Group:
             own = self.read_leg(at, [name for name in columns if owners[name] == at], positions)
             found |= {name: own.column(name) for name in own.column_names}
         return pa.table({name: found[name] for name in columns})
+
+    def read_once(self, columns: tuple[str, ...]) -> pa.Table:
+        """Narrow columns of all rows, which are kept for the next who asks."""
+        if columns not in self._once:
+            self._once[columns] = self.read(columns)
+        return self._once[columns]
 
     def read_leg(self, at: int, columns: Sequence[str], positions: Ints | None = None) -> pa.Table:
         """As `read`, of one leg."""

@@ -227,7 +227,7 @@ def _joins_at(group: Group, positions: Ints) -> Joins | None:
     """The joins whose heads are at `positions`."""
     if not _has_joins(group):
         return None
-    joined = group.read(_JOINED)
+    joined = group.read_once(_JOINED)
     admitted = np.zeros(group.rows, dtype=bool)
     admitted[positions] = True
     joins = Joins.of_narrow(admitted, joined)
