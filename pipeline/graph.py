@@ -5,11 +5,16 @@
 Why an own Datasource: Ray's Parquet reader merges small files into one block and splits large ones; here a unit is
 one block, one unit of work, retry and commit. Why actors ask for no CPU when there is no GPU: pools that reserve
 CPUs next to tasks that need them hang on small machines (measured; see docs/adr/0002-ray-data.md).
+
+A unit whose worker dies is tried again here, but for the last of its tries; then its summary row says that it is lost,
+and pipeline/wave.py has it worked by itself (docs/crashes.md).
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,59 +22,74 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import Execution, Pool
-from pipeline.legjob import LegJob, read_unit_or_say, run_group
-from pipeline.worker import UnitRunner
+from pipeline.isolate import COMMIT, READ
+from pipeline.legjob import LegJob, commit, read_unit_or_say
+from pipeline.lost import LostBlocks
+from pipeline.recycle import MAX_CALLS, Wear, leave_actor, leave_after_task
+from pipeline.tries import SPARE, Tries
+from pipeline.watchdog import process_watch
+from pipeline.worker import STAGE, UnitRunner, give_up, given_up, work_id_of
+
+#: Reading is counted like a group of stages, before the first.
+READING = -1
 
 
 def run_wave(
     job: LegJob, unit_ids: Sequence[str], execution: Execution, pools: dict[str, Pool]
 ) -> Iterator[dict[str, Any]]:
-    """Run a wave of units and yield their summary rows as they are committed, in any order."""
+    """Run a wave of units and yield their summary rows as they are committed, in any order. Raises TooManyLost."""
     import ray
 
     from pipeline.engine import quiet_data_context
 
     quiet_data_context()
-    task = _task_resources(job, execution)
+    task = task_resources(job, execution)
+    tries = max(execution.task_retries, 1)  # the last try is pipeline/trial.py's, which sees how it dies
+    retries = tries + SPARE
+    wave = uuid.uuid4().hex
     data = ray.data.read_datasource(
-        _units(job, list(unit_ids)),
+        _units([_Reader(job, unit_id, wave, tries) for unit_id in unit_ids]),
         override_num_blocks=len(unit_ids),
-        ray_remote_args={"max_retries": execution.task_retries},
+        ray_remote_args={"max_retries": retries, "max_calls": MAX_CALLS},
         **task,
     )
     for at, group in enumerate(job.groups):
         if group.pool is None:
             data = data.map_batches(
                 _in_task,
-                fn_args=(job, at),
+                fn_args=(job, at, wave, tries),
                 batch_size=None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
-                max_retries=execution.task_retries,
+                max_retries=retries,
+                max_calls=MAX_CALLS,
                 **task,
             )
         else:
             data = data.map_batches(
                 _InActor,
-                fn_constructor_args=(job, at),
+                fn_constructor_args=(job, at, wave, tries),
                 batch_size=None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
                 compute=ray.data.ActorPoolStrategy(size=pools[group.pool].workers, max_tasks_in_flight_per_actor=2),
-                max_task_retries=execution.task_retries,
-                **_resources(job, at, pools[group.pool]),
+                max_task_retries=retries,
+                **pool_resources(job, at, pools[group.pool]),
             )
-    for batch in data.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch.to_pylist()
+    with LostBlocks() as lost:
+        for batch in data.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
+            for row in batch.to_pylist():
+                lost.see(row["lost"])
+                yield row
 
 
-def _task_resources(job: LegJob, execution: Execution) -> dict[str, Any]:
+def task_resources(job: LegJob, execution: Execution) -> dict[str, Any]:
     """What Ray reserves for a task; the same for reading and for stages, or Ray Data would not fuse the two."""
     own = execution.task_resources.get(job.leg)
     return {"num_cpus": execution.cpus_per_task, **({"resources": own} if own else {})}
 
 
-def _resources(job: LegJob, group: int, pool: Pool) -> dict[str, Any]:
+def pool_resources(job: LegJob, group: int, pool: Pool) -> dict[str, Any]:
     """What Ray reserves for one worker of the pool, and the interpreter that it runs in."""
     asked: dict[str, Any] = {"num_cpus": pool.cpus_per_worker or 0}
     if pool.resources:
@@ -81,7 +101,7 @@ def _resources(job: LegJob, group: int, pool: Pool) -> dict[str, Any]:
     return asked
 
 
-def _units(job: LegJob, unit_ids: list[str]) -> Any:
+def _units(readers: list[_Reader]) -> Any:
     """The Datasource; made inside a function so that this module can be imported without Ray."""
     from ray.data.block import BlockMetadata
     from ray.data.datasource import Datasource, ReadTask
@@ -95,7 +115,7 @@ def _units(job: LegJob, unit_ids: list[str]) -> Any:
 
         def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[Any]:
             nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
-            return [ReadTask(_Reader(job, unit_id), nothing_known) for unit_id in unit_ids]
+            return [ReadTask(reader, nothing_known) for reader in readers]
 
     return Units()
 
@@ -103,29 +123,74 @@ def _units(job: LegJob, unit_ids: list[str]) -> Any:
 class _Reader:
     """One read task: one unit, one block."""
 
-    def __init__(self, job: LegJob, unit_id: str) -> None:
-        self._job, self._unit_id = job, unit_id
+    def __init__(self, job: LegJob, unit_id: str, wave: str, limit: int) -> None:
+        self._job, self._unit_id, self._wave, self._limit = job, unit_id, wave, limit
 
     def __call__(self) -> list[pa.Table]:
-        return [read_unit_or_say(self._job, self._unit_id)]
+        run_root, unit_id = self._job.run_root, self._unit_id
+        with _tries(run_root, self._wave, READING).begun(unit_id) as number:
+            if number > self._limit:
+                return [given_up(unit_id)]
+            with process_watch(run_root)(STAGE + READ, unit_id, limit_s=self._job.stage_limit_s):
+                return [read_unit_or_say(self._job, unit_id)]
+
+
+class _Worker:
+    """What a worker process keeps of a group between units: its stages, open, and how it has grown."""
+
+    def __init__(self, job: LegJob, group: int) -> None:
+        self._job, self._is_last = job, group == len(job.groups) - 1
+        self._watch = process_watch(job.run_root)
+        services = replace(job.services(group), watch=self._watch)
+        self._runner = UnitRunner(job.links(group), services, job.stage_limit_s)
+        self._wear = Wear(job.worker_max_memory_mb)
+
+    def work(self, unit: pa.Table, tries: Tries, limit: int) -> pa.Table:
+        """The group's share of the chain; the last group commits and answers with one summary row.
+
+        A unit that has been begun `limit` times before, and was never ended, is given up instead.
+        """
+        with tries.begun(work_id_of(unit)) as number:
+            unit = give_up(unit) if number > limit else self._runner.run(unit)
+            if not self._is_last:
+                return unit
+            with self._watch(STAGE + COMMIT, limit_s=self._job.stage_limit_s):
+                return commit(self._job, unit)
+
+    def is_worn(self) -> bool:
+        return self._wear.is_worn()
 
 
 @lru_cache(maxsize=8)
-def _runner(job: LegJob, group: int) -> UnitRunner:
+def _worker(job: LegJob, group: int) -> _Worker:
     """Stages stay open for the life of a worker process."""
-    return UnitRunner(job.links(group), job.services(group))
+    return _Worker(job, group)
 
 
-def _in_task(unit: pa.Table, job: LegJob, group: int) -> pa.Table:
-    return run_group(job, group, unit, _runner(job, group))
+@lru_cache(maxsize=8)
+def _tries(run_root: str, wave: str, group: int) -> Tries:
+    return Tries(run_root, wave, group)
+
+
+def _in_task(unit: pa.Table, job: LegJob, group: int, wave: str, limit: int) -> pa.Table:
+    worker = _worker(job, group)
+    done = worker.work(unit, _tries(job.run_root, wave, group), limit)
+    if worker.is_worn():
+        leave_after_task()
+    return done
 
 
 class _InActor:
     """A worker that holds models; Ray makes one per member of the pool."""
 
-    def __init__(self, job: LegJob, group: int) -> None:
-        self._job, self._group = job, group
-        self._stages = UnitRunner(job.links(group), job.services(group))
+    def __init__(self, job: LegJob, group: int, wave: str, limit: int) -> None:
+        self._worker = _Worker(job, group)
+        self._tries, self._limit = Tries(job.run_root, wave, group), limit
+        self._is_worn = False
 
     def __call__(self, unit: pa.Table) -> pa.Table:
-        return run_group(self._job, self._group, unit, self._stages)
+        if self._is_worn:
+            leave_actor()
+        done = self._worker.work(unit, self._tries, self._limit)
+        self._is_worn = self._worker.is_worn()
+        return done

@@ -1,6 +1,6 @@
 """A small process beside each worker: ends it when a wall-clock limit passes, and clears up behind it.
 
-    python -I -S guardian.py PID CRUMB
+    python -I -S guardian.py PID CRUMB [keep]
 
 The worker writes what it is doing, and until when, into a page of memory that both map (pipeline/watchdog.py). No
 thread of the worker could do this job: native code that hangs may hold Python's lock. Standard library only, and
@@ -17,8 +17,9 @@ import struct
 import sys
 import time
 
-#: The page: when the worker is to be ended (seconds of the monotonic clock, 0 = not watched), the text's length, text.
-HEADER = struct.Struct("<dI")
+#: The page: when the worker is to be ended (seconds of the monotonic clock, 0 = not watched), its process's number, the
+#: text's length, text.
+HEADER = struct.Struct("<dII")
 PAGE_BYTES = 4096
 
 #: How often the page is looked at.
@@ -32,7 +33,7 @@ def deadline_s(page: mmap.mmap) -> float:
 
 def text(page: mmap.mmap) -> str:
     """What the worker is doing, as JSON."""
-    length = min(HEADER.unpack_from(page)[1], PAGE_BYTES - HEADER.size)
+    length = min(HEADER.unpack_from(page)[2], PAGE_BYTES - HEADER.size)
     return page[HEADER.size : HEADER.size + length].decode("utf-8", "replace")
 
 
@@ -66,33 +67,40 @@ def end_worker(pid: int) -> None:
             os.kill(other, signal.SIGKILL)
 
 
-def guard(pid: int, crumb: str) -> None:
-    """Until the worker is gone."""
+def guard(pid: int, crumb: str, keep: bool) -> None:
+    """Until the worker is gone. `keep`: somebody will read the crumb, and whether a limit was passed."""
     try:
         worker = os.pidfd_open(pid)
     except ProcessLookupError:
         worker = -1
-    if worker < 0 or os.getppid() != pid:  # it died before we looked
-        end_group(pid)
-        return
     with open(crumb, "r+b") as file:
         page = mmap.mmap(file.fileno(), PAGE_BYTES)
+    if worker >= 0 and os.getppid() == pid:  # else it died before we looked
+        watch(worker, pid, page, f"{crumb}.ended" if keep else None)
+    end_group(pid)
+    if json.loads(text(page) or "[]"):
+        sys.stderr.write(f"autorecap: worker {pid} died: {text(page)}\n")
+    if not keep:
+        with contextlib.suppress(OSError):
+            os.unlink(crumb)
+
+
+def watch(process: int, pid: int, page: mmap.mmap, note: "str | None") -> None:
+    """Until `process`, a handle on the worker, says that it is gone. `note`: the file that tells of a passed limit."""
     waiting = select.poll()
-    waiting.register(worker, select.POLLIN)
+    waiting.register(process, select.POLLIN)
     while not waiting.poll(LOOK_EVERY_S * 1000):
         due = deadline_s(page)
         if due and time.monotonic() > due:
             doing = text(page)
             if deadline_s(page) != due:  # it went on between two looks
                 continue
-            with open(f"{crumb}.ended", "w", encoding="utf-8") as note:
-                note.write(doing)
+            if note is not None:
+                with open(note, "w", encoding="utf-8") as file:
+                    file.write(doing)
             sys.stderr.write(f"autorecap: worker {pid} is ended, its time is up: {doing}\n")
             end_worker(pid)
-    end_group(pid)
-    if json.loads(text(page) or "[]"):
-        sys.stderr.write(f"autorecap: worker {pid} died: {text(page)}\n")
 
 
 if __name__ == "__main__":
-    guard(int(sys.argv[1]), sys.argv[2])
+    guard(int(sys.argv[1]), sys.argv[2], sys.argv[3:] == ["keep"])

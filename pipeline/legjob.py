@@ -27,7 +27,7 @@ from corpus.work_ids import attempt_of, unit_of
 from pipeline.chain import Link
 from pipeline.governor_actor import cluster_governor
 from pipeline.metrics import RayMetrics, run_name
-from pipeline.worker import TALLY, UnitRunner, UnitTally, finish_unit, start_unit
+from pipeline.worker import TALLY, UnitTally, finish_unit, start_unit
 from stages.base import Services
 from stages.cache import MediaCache
 from stages.registry import build_stage
@@ -56,6 +56,8 @@ class LegJob:
     ytdlp: str = field(repr=False)  # JSON; it may hold a password
     devices: tuple[str, ...]  # per group
     threads: tuple[int, ...]  # per group
+    stage_limit_s: float = 3600.0
+    worker_max_memory_mb: float | None = None
 
     @property
     def is_root(self) -> bool:
@@ -144,12 +146,6 @@ def _beside(unit: pa.Table, columns: pa.Table) -> pa.Table:
     return unit
 
 
-def run_group(job: LegJob, group: int, unit: pa.Table, runner: UnitRunner) -> pa.Table:
-    """A group's share of the chain; the last group commits and answers with one summary row."""
-    unit = runner.run(unit)
-    return commit(job, unit) if group == len(job.groups) - 1 else unit
-
-
 def commit(job: LegJob, unit: pa.Table) -> pa.Table:
     """Commit the unit (unless a stage failed) and say in one row what became of it."""
     unit, tally = finish_unit(unit)
@@ -224,6 +220,7 @@ SUMMARY = pa.schema(
         pa.field("unit_id", pa.string()),
         pa.field("tally", pa.string()),
         pa.field("committed", pa.bool_()),
+        pa.field("lost", pa.bool_()),
         pa.field("outcomes", pa.string()),
         pa.field("audio_ms", pa.int64()),
     ]
@@ -236,6 +233,7 @@ def summary(tally: UnitTally, *, won: bool, outcomes: Mapping[str, int], audio_m
         "unit_id": tally.unit_id,
         "tally": tally.to_json(),
         "committed": won,
+        "lost": tally.lost,
         "outcomes": json.dumps(dict(outcomes)),
         "audio_ms": audio_ms,
     }

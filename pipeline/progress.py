@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.run import LegStart, PoolShare, UnitDone
+from pipeline.events import LegStart, PoolShare, UnitDone
 
 
 @dataclass

@@ -1,4 +1,8 @@
-"""One wave of units through the Ray graph, and what its units' summary rows say."""
+"""One wave of units: through the Ray graph, and those that it lost with their workers one by one.
+
+What the graph does not answer for was lost, or what it says is lost: it killed its worker as often as it may. Such
+units are settled (pipeline/settle.py): the clip that kills is found and ends as `crashed`, the others are done.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,12 @@ from typing import Any
 
 from pipeline.config import Recipe
 from pipeline.events import LegEnd, LegStopped, UnitDone
+from pipeline.isolate import SetupFault, Streak
 from pipeline.legjob import LegJob
+from pipeline.lost import MAX_LOST_IN_A_ROW, TooManyLost
 from pipeline.meter import LegMeter
+from pipeline.settle import Settling
+from pipeline.stuck import NoProgress, in_hand
 from pipeline.worker import UnitTally
 
 log = logging.getLogger(__name__)
@@ -22,29 +30,57 @@ MAX_FAILURES_IN_A_ROW = 10
 def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd, meter: LegMeter) -> Iterator[UnitDone]:
     """Work the units of `rows` (id -> planned clips), adding to `end` and `meter`. Raises LegStopped."""
     from pipeline.engine import ray_for
-    from pipeline.graph import run_wave
 
     ray_for(recipe)
     meter.hand(len(rows))
-    pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
+    left = dict(rows)
     failures = 0
-    for row in run_wave(job, list(rows), recipe.execution, pools):
-        event = _event(job.leg, row, rows)
-        meter.unit(event)
-        if event.error is None:
-            failures = 0
-            end.committed += 1
-        else:
-            failures += 1
-            end.errors.append(event.error)
-            log.error("%s", event.error)
-        yield event
-        if event.tally.stop:
-            raise LegStopped(f"leg {job.leg} stopped: {event.tally.stop}")
-        if failures >= MAX_FAILURES_IN_A_ROW:
-            raise LegStopped(
-                f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}"
-            )
+    with NoProgress(recipe.execution.no_progress_s, lambda: in_hand(job.run_root, list(left))) as alarm:
+        for row in _rows(job, recipe, left):
+            alarm.heard()
+            event = _event(job.leg, row, rows)
+            meter.unit(event)
+            if event.error is None:
+                failures = 0
+                end.committed += 1
+            else:
+                failures += 1
+                end.errors.append(event.error)
+                log.error("%s", event.error)
+            yield event
+            if event.tally.stop:
+                raise LegStopped(f"leg {job.leg} stopped: {event.tally.stop}")
+            if failures >= MAX_FAILURES_IN_A_ROW:
+                raise LegStopped(
+                    f"leg {job.leg} stopped: {failures} units failed one after the other; the last: {event.error}"
+                )
+
+
+def _rows(job: LegJob, recipe: Recipe, left: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """A summary row for each unit of `left`, which is emptied. Raises LegStopped."""
+    from pipeline.graph import run_wave
+
+    pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
+    streak = Streak(recipe.execution.crashes_in_a_row)
+    while left:
+        lost = len(left)
+        try:
+            for row in run_wave(job, list(left), recipe.execution, pools):
+                if not row["lost"] and left.pop(row["unit_id"], None) is not None:
+                    streak.sources.clear()
+                    yield row
+        except TooManyLost as error:
+            log.warning("%s: %d of those that are left are worked by themselves", error, MAX_LOST_IN_A_ROW)
+            lost = MAX_LOST_IN_A_ROW
+        try:
+            with Settling(job, recipe, streak) as settling:
+                for unit_id in list(left)[:lost]:
+                    log.warning("unit %s was lost with its worker: it is worked by itself", unit_id)
+                    row = settling.settle(unit_id)
+                    del left[unit_id]
+                    yield row
+        except SetupFault as fault:
+            raise LegStopped(f"leg {job.leg} stopped: {fault}") from fault
 
 
 def _event(leg: str, row: dict[str, Any], rows: Mapping[str, int]) -> UnitDone:

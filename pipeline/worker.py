@@ -65,6 +65,7 @@ class UnitTally:
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
     stop: str | None = None
+    lost: bool = False  # it has killed its worker as often as it may; `error` says so
     commit_seconds: float = 0.0
     commit_bytes: int = 0
 
@@ -145,8 +146,7 @@ def run_stage(link: Link, unit: pa.Table, tally: StageTally, crashed: Mapping[st
     live = pc.is_null(unit.column("outcome"))
     given = unit.filter(live)
     tally.clips_in = given.num_rows
-    spans = pc.subtract(given.column("end_ms"), given.column("start_ms"))
-    tally.audio_ms = pc.sum(spans).as_py() or 0
+    tally.audio_ms = pc.sum(_spans(given)).as_py() or 0
     if here := {clip_id: crash for clip_id, crash in (crashed or {}).items() if crash.stage == link.name}:
         unit = _end_crashed(unit, here)
         live = pc.is_null(unit.column("outcome"))
@@ -155,8 +155,9 @@ def run_stage(link: Link, unit: pa.Table, tally: StageTally, crashed: Mapping[st
     _check_promise(link, given, returned)
     unit = _merge(link, unit, live, returned)
     _count_endings(returned, tally)
-    if killers := tally.clips_in - given.num_rows:
-        tally.ended[CRASHED] = tally.ended.get(CRASHED, 0) + killers
+    if here:
+        tally.ended[CRASHED] = tally.clips_in - given.num_rows
+        tally.ended_ms[CRASHED] = tally.audio_ms - (pc.sum(_spans(given)).as_py() or 0)
     tally.seconds = time.perf_counter() - started
     return unit
 
@@ -169,6 +170,10 @@ def _end_crashed(unit: pa.Table, crashed: Mapping[str, Crash]) -> pa.Table:
         if crash is not None and row["outcome"] is None:
             row.update(outcome="failed", reason="crashed", detail=crash.detail, stage=crash.stage)
     return with_columns(unit, {name: [row[name] for row in rows] for name in OUTCOME.names[:4]}, OUTCOME)
+
+
+def _spans(clips: pa.Table) -> pa.ChunkedArray:
+    return pc.subtract(clips.column("end_ms"), clips.column("start_ms"))
 
 
 def _check_promise(link: Link, given: pa.Table, returned: pa.Table) -> None:
@@ -256,6 +261,23 @@ def start_unit(unit: pa.Table, unit_id: str) -> pa.Table:
     unit = with_columns(unit, {"outcome": pc.if_else(pc.equal(outcome, "ok"), None, outcome)}, OUTCOME)
     attempts = [attempt_of(unit_id)] * unit.num_rows
     return _with_tally(with_columns(unit, {"attempt": attempts}, OUTCOME), UnitTally(unit_id=unit_id))
+
+
+def give_up(unit: pa.Table) -> pa.Table:
+    """The unit, marked as one that kills its worker."""
+    tally = _tally_of(unit)
+    tally.lost, tally.error = True, f"unit {tally.unit_id} kills its worker"
+    return _with_tally(unit, tally)
+
+
+def given_up(unit_id: str) -> pa.Table:
+    """What stands for a unit that kills its worker while it is read."""
+    return pa.table({TALLY: [UnitTally(unit_id, error=f"unit {unit_id} kills its worker", lost=True).to_json()]})
+
+
+def work_id_of(unit: pa.Table) -> str:
+    """The unit's id: not that of its rows, where it is a retry."""
+    return _tally_of(unit).unit_id
 
 
 def live_clips(unit: pa.Table) -> list[Clip]:

@@ -144,21 +144,6 @@ def test_a_bug_everywhere_stops_the_leg(tmp_path):
     assert units.done_units(store, "fetch", root=True) == set()
 
 
-def test_a_unit_that_kills_its_worker_is_tried_a_few_times_and_the_rest_goes_on(tmp_path):
-    store = planned(tmp_path)
-    fatal = recipe(tmp_path, [{"use": f"{HERE}:DiesAt", "unit": "00000-00001", "model": True}], task_retries=1)
-    end = events(store, fatal, "fetch")[-1]
-    done = units.done_units(store, "fetch", root=True)
-    # A unit that waits on the same actor may share the fate of the one that kills it; it is undone, not lost.
-    assert "00000-00001" not in done
-    assert len(done) >= 3
-    assert end.undone == 5 - len(done)
-    (tmp_path / "mended").touch()
-    end = events(store, fatal, "fetch")[-1]
-    assert (end.committed, end.undone) == (5 - len(done), 0)
-    assert verify_corpus(store, ["fetch"]).ok
-
-
 def test_another_recipe_or_plan_is_refused_and_what_differs_is_said(tmp_path):
     one = recipe(tmp_path)
     start_run(one)

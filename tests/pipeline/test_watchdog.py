@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def worker(crumb, body):
     code = (
         "import ctypes, os, subprocess, time\nfrom pathlib import Path\nfrom pipeline.watchdog import Watchdog\n"
-        f"watch = Watchdog(Path({str(crumb)!r}))\n{body}\n"
+        f"watch = Watchdog(Path({str(crumb)!r}), keep=True)\n{body}\n"
     )
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 

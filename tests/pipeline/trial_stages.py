@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from corpus.schema import fields
 from stages.base import Ending, Needs, Services, with_columns, with_endings
+from stages.gate import Rules
 
 
 @dataclass(kw_only=True)
@@ -68,18 +69,6 @@ class RaisesAt(Trial):
 
 
 @dataclass(kw_only=True)
-class DiesAt(Trial):
-    """A crash that takes the worker process with it, whenever the file `mended` is not in the run folder."""
-
-    unit: str = ""
-
-    def run(self, clips: pa.Table) -> pa.Table:
-        if self.unit in clips.column("unit_id").to_pylist() and not (self.run_root / "mended").exists():
-            os._exit(11)
-        return super().run(clips)
-
-
-@dataclass(kw_only=True)
 class Kills(Trial):
     """Some clips of a unit kill the worker, each in the way that `how` says, unless `mended` is in the run folder.
 
@@ -113,11 +102,28 @@ class Kills(Trial):
             os.kill(os.getpid(), signal.SIGSEGV)
         elif self.how == "exit":
             os._exit(11)
+        elif self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         elif self.how == "hang":  # in native code that holds Python's lock, with a child that sleeps
             child = subprocess.Popen(["sleep", "600"])
             (self.run_root / f"child-{child.pid}").touch()
             with self.watch("decode", clip_id, limit_s=self.limit_s):
                 ctypes.PyDLL(None).sleep(600)
+
+
+@dataclass(kw_only=True)
+class Asks(Trial):
+    """Asks the governor for a turn for each unit, and says what it was told."""
+
+    adds: ClassVar[pa.Schema] = fields("caption")
+
+    def open(self, services: Services) -> None:
+        super().open(services)
+        self.governor = services.governor
+
+    def run(self, clips: pa.Table) -> pa.Table:
+        turn = self.governor.ask(Rules(sessions=(("guest", 10.0),)), "example.org")
+        return with_columns(clips, {"caption": [f"{turn.site} as {turn.session}"] * clips.num_rows}, self.adds)
 
 
 @dataclass(kw_only=True)

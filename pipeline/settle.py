@@ -1,0 +1,128 @@
+"""Units that were lost with their workers, one by one: worked again in trials until it is known what kills them.
+
+    with Settling(job, recipe, streak) as settling:
+        row = settling.settle("00000-00003")       # a summary row, as the Ray graph of a wave gives
+
+The unit goes through the leg's groups of stages as in a wave, each group in a Trial; what is committed is the unit as
+a whole, without the clips that kill. Innocent units, which were with a worker that another one killed, are done here
+once and committed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from pipeline.config import Recipe
+from pipeline.isolate import READ, TRIES, Clip, Crash, Death, Isolation, Streak, UnitFault
+from pipeline.legjob import LegJob, summary
+from pipeline.worker import UnitTally
+
+log = logging.getLogger(__name__)
+
+#: The time that a trial is given to end its process. It ends in any case.
+CLOSE_S = 10.0
+
+
+class Settling:
+    """Holds one trial for each group of stages, made when the first unit needs it."""
+
+    def __init__(self, job: LegJob, recipe: Recipe, streak: Streak) -> None:
+        self._job, self._recipe, self._streak = job, recipe, streak
+        self._trials: dict[int, Any] = {}
+
+    def settle(self, unit_id: str) -> dict[str, Any]:
+        """The unit's summary row: committed, or with an error that says why not. Raises SetupFault."""
+        try:
+            return self._settle(unit_id)
+        except UnitFault as fault:
+            tally = UnitTally(unit_id, error=str(fault))
+            return _first_row(summary(tally, won=False, outcomes={}, audio_ms=0))
+
+    def _settle(self, unit_id: str) -> dict[str, Any]:
+        import ray
+
+        unit = self._read(unit_id)
+        for group in range(len(self._job.groups)):
+            tries = _Tries(self, group, unit)
+            clips = ray.get(self.trial(group).live.remote(unit))
+            crashed = Isolation(unit_id, clips, tries, self._streak).run()
+            for clip_id, crash in crashed.items():
+                log.error("unit %s: clip %s ends as crashed in stage %s: %s", unit_id, clip_id, *_said(crash))
+            unit = tries.made
+        return _first_row(ray.get(unit))
+
+    def _read(self, unit_id: str) -> Any:
+        death: Death | None = None
+        for _ in range(TRIES):
+            death, unit = self.ask(0, "read", unit_id)
+            if death is None:
+                return unit
+        assert death is not None
+        raise UnitFault(f"unit {unit_id}: the worker {death.cause} while it was to {READ} the unit")
+
+    def trial(self, group: int) -> Any:
+        """The group's trial, with what a worker of the group is given."""
+        if group not in self._trials:
+            import ray
+
+            from pipeline.graph import pool_resources, task_resources
+            from pipeline.trial import Trial
+
+            pool = self._job.groups[group].pool
+            if pool is None:
+                asked = task_resources(self._job, self._recipe.execution)
+            else:
+                asked = pool_resources(self._job, group, self._recipe.pool(pool))
+            self._trials[group] = ray.remote(Trial).options(max_restarts=0, **asked).remote(self._job, group)
+        return self._trials[group]
+
+    def ask(self, group: int, verb: str, *asked: Any) -> tuple[Death | None, Any]:
+        """How the process died, and where what it made lies (an object of Ray's)."""
+        import ray
+
+        death, made = getattr(self.trial(group), verb).options(num_returns=2).remote(*asked)
+        try:
+            return ray.get(death), made
+        except ray.exceptions.RayActorError as error:  # the node, or Ray's own process there
+            del self._trials[group]
+            said = " ".join(str(error).split())[:600]
+            return Death(verb, f"was lost with the process that watched it ({said})", outside=True), None
+
+    def __enter__(self) -> Settling:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+
+        for trial in self._trials.values():
+            if kind is None:
+                ray.wait([trial.close.remote()], timeout=CLOSE_S)
+            ray.kill(trial)
+
+
+class _Tries:
+    """A unit before a group of stages, and what the group made of it when it lived."""
+
+    def __init__(self, settling: Settling, group: int, unit: Any) -> None:
+        self._settling, self._group, self._unit = settling, group, unit
+        self.made: Any = None
+
+    def whole(self, crashed: Mapping[str, Crash]) -> Death | None:
+        death, self.made = self._settling.ask(self._group, "whole", self._unit, dict(crashed))
+        return death
+
+    def part(self, clips: Sequence[Clip], share: float) -> Death | None:
+        return self._settling.ask(self._group, "part", self._unit, [clip.clip_id for clip in clips], share)[0]
+
+
+def _said(crash: Crash) -> tuple[str, str]:
+    return crash.stage, crash.detail
+
+
+def _first_row(rows: Any) -> dict[str, Any]:
+    return dict(rows.to_pylist()[0])
