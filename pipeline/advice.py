@@ -36,6 +36,7 @@ ADVICE: dict[str, str] = {
     "transcript_empty": "The site distrusts this caller: wait, or give ytdlp.cookies_file, then retry.",
     "extractor_failed": "Update yt-dlp (pip install -U yt-dlp), then retry.",
     # of the stages
+    "missing_bytes": "Retry: the media in the node's cache were damaged, and are fetched again.",
     "crashed": "It ends the process that works on it: report it as a bug, and retry after an update.",
     "bad_span": "Nothing: the plan holds a span that is none.",
     "no_media": "Put a fetch stage before cut in the recipe.",
@@ -44,6 +45,9 @@ ADVICE: dict[str, str] = {
     "no_caption": "The captioner said nothing: retry with a mended captioner, or caption it in a leg of its own.",
     "no_embedding": "The clip could not be embedded: retry once embed works.",
 }
+
+#: Reasons of the stages that may be different another day, as those of stages/faults.py that are transient.
+_PASSING = ("missing_bytes",)
 
 #: For a reason of a user's own stage.
 OF_A_STAGE = "The stage that is named ended it: its documentation says why; mend the cause, then retry."
@@ -55,8 +59,8 @@ def advice(reason: str) -> str:
 
 def is_transient(reason: str) -> bool:
     """Whether it may be different another day, with nothing changed here."""
-    return reason in RULES and RULES[reason].transient
+    return reason in transient_reasons()
 
 
 def transient_reasons() -> list[str]:
-    return [reason for reason, rule in RULES.items() if rule.transient]
+    return [*(reason for reason, rule in RULES.items() if rule.transient), *_PASSING]

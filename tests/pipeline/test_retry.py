@@ -2,29 +2,40 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.synthetic import write_plan
 from corpus import attempts, compact, plan_store, units
-from corpus.schema import SOURCES
+from corpus.compacted import compacted_files
+from corpus.schema import AUDIO, OUTCOME, SOURCES
 from corpus.store import Store
 from corpus.verify import verify_corpus
+from corpus.verify_shards import verify_shards
 from pipeline.advice import ADVICE
 from pipeline.cli import main
+from pipeline.clips import read_clips
 from pipeline.config import Recipe
+from pipeline.export import export
 from pipeline.legjob import commit, read_unit
 from pipeline.retry import RetryError, retry
 from pipeline.run import leg_job
 from pipeline.runfolder import start_run
+from pipeline.select import select
 from pipeline.status import run_status
 from pipeline.todo import Todo
 from pipeline.verbs_retry import age_s, failures
 from pipeline.worker import UnitRunner
+from stages.base import with_columns
 from stages.faults import RULES
 
+ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests.pipeline.trial_stages"
 UNITS, CLIPS = 3, 4
 
@@ -246,9 +257,100 @@ def test_status_tells_failures_with_examples_what_to_do_and_the_command(run):
 
 
 def test_every_reason_has_a_sentence_of_what_to_do():
-    said_by_stages = {"crashed", "bad_span", "no_media", "audio_missing", "bad_samples", "no_caption", "no_embedding"}
-    assert set(RULES) | said_by_stages == set(ADVICE)
+    said = r'(?:Ending\(\s*"failed",|DecodeError\()\s*"(\w+)"'
+    files = [path for folder in ("stages", "audio") for path in (ROOT / folder).rglob("*.py")]
+    by_stages = {word for path in files for word in re.findall(said, path.read_text())}
+    assert by_stages >= {"bad_span", "audio_missing", "undecodable"}
+    assert {*RULES, *by_stages, "crashed"} <= set(ADVICE)
     assert all(sentence[0].isupper() and sentence.endswith(".") and len(sentence) < 120 for sentence in ADVICE.values())
+
+
+# -- what reads a corpus
+
+
+def recover(made, store, unit):
+    """Retry what has failed in a unit of a small corpus: this time there is audio."""
+    retry(store.root, reasons=["undecodable"])
+    work = f"00000-{unit:05d}.r1"
+    planned = attempts.read_planned(store, work, ["fetch"])
+    (row,) = planned.to_pylist()
+    sound = {**made._fetched({**row, "start_ms": row["start_ms"] - made.clip_ms}), "attempt": 1}
+    meta = units.UnitMeta("fetch", "recipe", plan_store.part_sha256(store, "00000"))
+    rows = planned
+    for typed in [*OUTCOME, *AUDIO, pa.field("audio", pa.large_binary())]:
+        rows = rows.append_column(typed, pa.array([sound.get(typed.name)], typed.type))
+    units.commit_root(store, planned, rows, meta, attempt=1)
+    before = attempts.read_latest(store, "models", f"00000-{unit:05d}", root=False)
+    said = {"attempt": 1, "outcome": "ok", "caption": "a recovered sound", "clap_score": 0.7, "clap_model": made.scorer}
+    root = attempts.read_latest(store, "fetch", f"00000-{unit:05d}", root=True)
+    rows = root.filter(pc.equal(root.column("clip_id"), row["clip_id"]))
+    adds = pa.schema(
+        [typed for typed in before.schema if typed.name not in {*OUTCOME.names, "clip_id", "unit_id", "row"}]
+    )
+    for typed in [*OUTCOME, *adds]:
+        values = pa.array([said.get(typed.name)], typed.type)
+        at = rows.schema.get_field_index(typed.name)
+        rows = rows.set_column(at, typed, values) if at >= 0 else rows.append_column(typed, values)
+    meta = units.UnitMeta("models", "recipe", meta.plan_part_sha256)
+    units.commit_columns(store, "models", planned, rows, adds, meta, attempt=1)
+    return row["clip_id"]
+
+
+def test_views_exports_lists_and_verify_hold_a_recovered_clip_once(small_corpus, tmp_path):
+    made = small_corpus(clip_ms=200)
+    store = made.make(tmp_path / "run")
+    before = select(store.root, "before")
+    clip_id = recover(made, store, 1)
+    select(store.root, "after")  # its compaction takes the new attempt up
+    result = export(store.root, "after", str(tmp_path / "out"), workers=0)
+    assert result.clips == before.clips + 1
+    index = pq.read_table(tmp_path / "out" / "index.parquet")
+    assert index.column("key").to_pylist().count(clip_id) == 1
+    assert verify_shards(str(tmp_path / "out"), decode=True).ok
+    (clip,) = read_clips(store, ["fetch", "models"], [("00000-00001", clip_id)])
+    assert (clip.outcome, clip.caption, len(clip.audio)) == ("ok", "a recovered sound", 1)
+    assert [file.files for file in compacted_files(store, "models")] == [4]
+    report = verify_corpus(store, ["fetch", "models"], decode=True)
+    assert report.ok, report.faults
+    assert any("2 retries, 1 of them committed" in check.detail for check in report.checks)
+
+
+def test_verify_finds_what_is_wrong_with_retries(run):
+    run.faults(fetch={})
+    retry(run.root, reasons=["http_429"])
+    run.work()
+
+    def faults():
+        return "\n".join(check.detail for check in verify_corpus(run.store, ["fetch", "models"]).faults)
+
+    def moved(path, data=None):
+        kept = run.store.read(path)
+        run.store.delete(path)
+        if data is not None:
+            run.store.put_if_absent(path, data)
+        found = faults()
+        run.store.replace(path, kept)
+        assert faults() == ""
+        return found
+
+    planned = attempts.retry_path("fetch", "00000-00002.r1")
+    assert "corpus/units/00000/00000-00002.r1.parquet is not in the plan" in moved(planned)
+    assert f"{planned} cannot be read" in moved(planned, b"PAR1 damaged")
+    root, columns = "corpus/units/00000/00000-00000.r1.parquet", "corpus/columns/models/00000/00000-00000.r1.parquet"
+    assert "00000-00000.r1.parquet stands alone" in moved(root)
+    assert f"{columns} cannot be read" in moved(columns, run.store.read(columns)[:-9])
+    tar = next(path for path in run.store.list("corpus/audio") if ".r1-" in path)
+    assert f"{tar} does not match its hash" in moved(tar, b"other")
+    healthy = plan_store.read_unit(run.store, "00000-00001").slice(0, 1)
+    attempts.plan_retry(run.store, "fetch", "00000-00001.r7", healthy)
+    units.commit_root(
+        run.store,
+        healthy,
+        with_columns(healthy, {"outcome": ["failed"], "reason": ["gone"], "attempt": [7]}, OUTCOME),
+        units.UnitMeta("fetch", "r", plan_store.part_sha256(run.store, "00000")),
+        attempt=7,
+    )
+    assert "tries clip" in faults()
 
 
 # -- sources
