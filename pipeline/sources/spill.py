@@ -24,8 +24,8 @@ from pipeline.sources.entry import SourceError
 #: Shares of the keys: of the 20 M lines of the whole AutoReCap-XL, one holds 80,000.
 SHARES = 256
 
-#: Records of a share that wait in memory to be written together.
-WAITING = 128
+#: So much of a share waits in memory to be written together.
+PIECE_BYTES = 32 << 10
 
 
 class Spill:
@@ -35,8 +35,8 @@ class Spill:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".tmp-spill-")  # noqa: SIM115  closed by __exit__
-        # As bytes: half a million small lists that wait would be looked at by each garbage collection.
-        self._waiting: list[list[bytes]] = [[] for _ in range(SHARES)]
+        # As bytes: small lists that wait by the ten thousand would be looked at by each garbage collection.
+        self._waiting = [bytearray() for _ in range(SHARES)]
         self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(SHARES)]
         self._end = 0
 
@@ -50,8 +50,9 @@ class Spill:
         """Keep a record. SourceError when the disk is full."""
         share = zlib.crc32(key.encode()) % SHARES
         waiting = self._waiting[share]
-        waiting.append(orjson.dumps(record))
-        if len(waiting) == WAITING:
+        waiting += orjson.dumps(record)
+        waiting += b","
+        if len(waiting) >= PIECE_BYTES:
             self._write(share)
 
     def _write(self, share: int) -> None:
@@ -79,5 +80,5 @@ class Spill:
                 yield records
 
 
-def _together(records: list[bytes]) -> bytes:
-    return b"[" + b",".join(records) + b"]"
+def _together(records: bytearray) -> bytes:
+    return b"[" + bytes(records[:-1]) + b"]"

@@ -13,7 +13,7 @@ import pytest
 from pipeline.config import Plan
 from pipeline.config_sources import AutoRecapSource
 from pipeline.sources import ListReport, SourceError, read_sources
-from pipeline.sources.spill import SHARES, WAITING, Spill
+from pipeline.sources.spill import PIECE_BYTES, SHARES, Spill
 
 A, B, C = "dQw4w9WgXcQ", "-_dash_id-0", "kJQP7kiw5Fk"
 
@@ -57,7 +57,7 @@ def test_a_file_as_it_is_published(tmp_path: Path):
 
 def test_an_id_that_comes_again_is_one_source(tmp_path: Path):
     path = tmp_path / "list.json"
-    others = [line(f"{n:011d}", (0, 5, "x", 0.5)) for n in range(SHARES * WAITING // 8)]
+    others = [line(f"{n:011d}", (0, 5, "x", 0.5)) for n in range(4096)]
     path.write_text(
         "\n".join(
             [
@@ -179,13 +179,14 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path):
 
 
 def test_shares_bring_together_what_is_far_apart(tmp_path: Path):
-    count = SHARES * WAITING * 2
+    filler = "x" * 1000
+    count = 2 * SHARES * PIECE_BYTES // len(filler)
     with Spill(tmp_path) as spill:
         for number in range(count):
             key = f"key{number % (count // 2)}"
-            spill.add(key, [key, number])
+            spill.add(key, [key, number, filler])
         assert list(tmp_path.iterdir()) == []  # the file has no name: a killed process leaves nothing
         groups = list(spill.groups())
-    keys = [{key for key, _ in group} for group in groups]
+    keys = [{key for key, _, _ in group} for group in groups]
     assert sum(map(len, keys)) == len(set().union(*keys)) == count // 2
-    assert all(numbers == sorted(numbers) for numbers in ([n for _, n in group] for group in groups))
+    assert all(numbers == sorted(numbers) for numbers in ([n for _, n, _ in group] for group in groups))
