@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,19 +36,27 @@ class Limits:
 
 
 def download(ydl: YoutubeDL, info: Mapping[str, Any], folder: Path, limits: Limits, mask: Mask) -> Path:
-    """The media behind `info` as a file in `folder`. One try. Raises Fault."""
+    """The media behind `info` as a file in `folder`. One try. Raises Fault.
+
+    Only the downloaders that do all by themselves, over HTTP, are let in: others of yt-dlp's run a program (for RTMP)
+    or follow a live stream.
+    """
     from yt_dlp.downloader import get_suitable_downloader
-    from yt_dlp.downloader.external import ExternalFD
+    from yt_dlp.downloader.dash import DashSegmentsFD
+    from yt_dlp.downloader.hls import HlsFD
+    from yt_dlp.downloader.http import HttpFD
+    from yt_dlp.downloader.ism import IsmFD
 
     _hide_ffmpeg()
     wanted = dict(info)
     downloader_class = get_suitable_downloader(wanted, ydl.params)
-    if downloader_class is None or issubclass(downloader_class, ExternalFD):
-        raise Fault("unsupported", f"the protocol {wanted.get('protocol')} needs another program")
+    if downloader_class not in (HttpFD, HlsFD, DashSegmentsFD, IsmFD):
+        raise Fault("unsupported", "its protocol needs another program, or is a live stream's")
     downloader = downloader_class(ydl, ydl.params)
     downloader.report_retry = _raise_first  # keeps the cause, which report_error turns into text
     downloader.add_progress_hook(limits.check_from(time.monotonic()))
-    path = folder / f"audio.{wanted.get('ext') or 'bin'}".replace("/", "_")[:40]
+    ext = str(wanted.get("ext"))
+    path = folder / f"audio.{ext if re.fullmatch('[A-Za-z0-9]{1,8}', ext) else 'bin'}"
     done, _ = or_fault(lambda: downloader.download(str(path), wanted), mask)
     if not done or not path.exists():
         raise Fault("truncated", "the download ended early")

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+#: Protocols that nobody here speaks.
+_NOT_HTTP = ("mhtml", "rtmp", "rtsp", "mms", "ws", "f4m")
+
 
 def choose_format(context: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The best format that is audio alone; else the smallest with sound; else any, which says it has none."""
-    formats = [f for f in context["formats"] if not str(f.get("protocol") or "").startswith(("mhtml", "rtmp", "ws"))]
+    formats = [f for f in context["formats"] if not str(f.get("protocol") or "").startswith(_NOT_HTTP)]
     with_sound = [f for f in formats if f.get("acodec") != "none"]
     audio_only = [f for f in with_sound if f.get("vcodec") == "none"]
     if audio_only:

@@ -38,15 +38,14 @@ class YtdlpSession:
 
     def __init__(self, options: YtdlpOptions) -> None:
         use_plugins(options.plugin_dirs)
-        import yt_dlp
-
         from stages.guarded_http import guarded_director
+        from stages.ytdlp_bounded import BoundedYoutubeDL
 
         self._name = options.session
         self._limit_s = options.request_limit_s
         self._mask = options.mask()
         self._deadline = Deadline()
-        self._ydl = yt_dlp.YoutubeDL(ydl_params(options, self._mask))
+        self._ydl = BoundedYoutubeDL(ydl_params(options, self._mask))
         self._opt_outs = OptOuts(options.respect_opt_outs, options.user_agent)
         guard = _Holding(self._deadline, options.allow_private_addresses)
         self._ydl._request_director = guarded_director(self._ydl, guard, self._opt_outs.see)

@@ -28,6 +28,7 @@ class Site:
         self.latency_s = 0.0
         self.bytes_per_s = 0.0
         self.sent_bytes = 0
+        self.sent_headers: list[str] = []
         self.asked: list[str] = []
         self.asked_at_s: list[float] = []
         self.lock = threading.Lock()
@@ -102,6 +103,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             path = self.path.partition("?")[0]
             with site.lock:
                 site.asked.append(path)
+                site.sent_headers.append(str(self.headers))
                 site.asked_at_s.append(time.monotonic())
                 way = site.answers[path].pop(0) if site.answers.get(path) else "well"
             if site.latency_s:
