@@ -43,8 +43,10 @@ class ClusterGovernor:
     def __getstate__(self) -> dict[str, Any]:
         return {"_actor": None}
 
-    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn:
-        turn: Turn = self._answer("ask", rules, site, session, kept)
+    def ask(
+        self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None, leads_to: str = ""
+    ) -> Turn:
+        turn: Turn = self._answer("ask", rules, site, session, kept, leads_to)
         return turn
 
     def report(self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None) -> None:

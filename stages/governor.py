@@ -55,7 +55,9 @@ class Turn:
 class Asked(Protocol):
     """The governor, or what stands for it in this process."""
 
-    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn: ...
+    def ask(
+        self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None, leads_to: str = ""
+    ) -> Turn: ...
 
     def report(
         self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None
@@ -79,20 +81,26 @@ class Governor:
         self._lock = threading.Lock()
         self._sites: OrderedDict[str, _Site] = OrderedDict()
 
-    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn:
+    def ask(
+        self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None, leads_to: str = ""
+    ) -> Turn:
         """A turn at `site`, as `session` if that is named, else as whichever may go first.
 
         `kept`: a turn that has been waited for; it comes back as it is, unless a pause has begun meanwhile.
+        `leads_to`: the site that will be asked next, as the same session: who pauses there is passed over, if possible.
         """
         with self._lock:
             now_s = self._clock()
             place = self._place(site)
             if kept is not None and place.gate(kept.session).epoch == kept.epoch:
                 return kept
-            names = [session] if session else [name for name, _ in rules.sessions]
-            gates = {name: place.gate(name) for name in names}
+            gates = {name: place.gate(name) for name, _ in rules.sessions}
             if shut := _shut(rules, site, gates, now_s):
                 return Turn(site=site, shut=shut)
+            names = [session] if session else list(gates)
+            if leads_to and not session:
+                there = self._place(leads_to)
+                names = [name for name in names if there.gate(name).opens_s() <= now_s] or names
             name = min(names, key=lambda n: (max(gates[n].turn_s(), now_s), gates[n].booked))
             return self._book(rules, place, Turn(site=site, session=name), now_s)
 

@@ -49,14 +49,14 @@ class Turns:
         self._names = {name for name, _ in rules.sessions}
         self._when_shut = when_shut
 
-    def take(self, url: str, *, session: str | None = None, planned: bool = False) -> Turn:
+    def take(self, url: str, *, session: str | None = None, bound: bool = False, leads_to: str = "") -> Turn:
         """Wait for a turn to ask for `url`. It must be reported.
 
-        session: the one that found this address, where there are several; others may be refused there.
-        planned: the address is from the plan. Where its session pauses it is not waited for: Fault `blocked`, which
-            means, extract again.
+        session: the one that found this address, where there are several. While it pauses another one goes, unless the
+            address is `bound` to its finder, as media are: then it is a Fault, `blocked`, which means, extract again.
+        leads_to: the site that will be asked next, as the same session.
         """
-        return self._wait(site_of(url), session if session in self._names else None, planned)
+        return self._wait(site_of(url), session if session in self._names else None, bound, leads_to)
 
     @contextmanager
     def reported(self, turn: Turn, url: str, *, planned: bool = False) -> Iterator[None]:
@@ -74,16 +74,19 @@ class Turns:
             source = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
             self._governor.report(self._rules, turn, kind, source, retry_after_s)
 
-    def _wait(self, site: str, session: str | None, planned: bool) -> Turn:
+    def _wait(self, site: str, session: str | None, bound: bool, leads_to: str) -> Turn:
         kept: Turn | None = None
         while True:
-            turn = self._governor.ask(self._rules, site, session, kept)
+            turn = self._governor.ask(self._rules, site, session, kept, leads_to)
             if turn.shut:
                 raise self._shut(turn)
             if turn.session and turn == kept:
                 return turn
-            if planned and session and len(self._names) > 1 and turn.paused:
-                raise Fault("blocked", f"the session {session}, which found the address, pauses")
+            if session and turn.paused and not turn.session and len(self._names) > 1:
+                if bound:
+                    raise Fault("blocked", "the session that found the address pauses")
+                session = None
+                continue
             # Not all at the same moment: who waits for the end of a pause need not come as a crowd.
             time.sleep(turn.wait_s if turn.session else turn.wait_s * random.uniform(1.0, 1.1))
             if turn.session and turn.wait_s <= SURE_S:

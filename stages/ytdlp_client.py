@@ -65,6 +65,7 @@ class YtdlpClient:
         self._turns = Turns(governor or Governor(), options.rules(), when_shut=options.when_shut)
         self._sessions = OpenSessions(options)
         self._watch = watch
+        self._media_sites: dict[str, str] = {}  # from a page's site to that of its media
         self._sessions.of(options.all_sessions()[0].name)  # mistakes of the recipe are raised here
 
     def close(self) -> None:
@@ -125,15 +126,31 @@ class YtdlpClient:
                     raise
                 log.info("the planned address of %s is refused (%s): extracting again", media.url, fault.detail)
             _empty(folder)
+        for other_left in (len(self._options.all_sessions()) > 1, False):
+            try:
+                return self._fetch_anew(media, folder, limits, ranged)
+            except _MediaBlocked as blocked:
+                if not other_left:
+                    raise blocked.fault from None
+            _empty(folder)  # once more, as a session that the media's site lets in
+        raise AssertionError("the last session returns or raises")
+
+    def _fetch_anew(self, media: YtdlpMedia, folder: Path, limits: Limits, ranged: RangedFetch | None) -> Path:
         info = self._extract(media.url)
         if info.get("acodec") == "none":
             raise Fault("no_audio", "none of its formats has sound")
         remember(media.url, info)
-        if address is None:  # nobody has asked this page before, or would each time: what it says is kept
+        self._media_sites[site_of(media.url)] = site_of(info["url"])
+        if media.address is None:  # nobody has asked this page before, or would each time: what it says is kept
             note_page(folder.parent, vars(source_info(media.url, info, None, None)))
-        if by_ranges := self._by_ranges(address_of(info), folder, ranged):
-            return by_ranges
-        return self._download(info, folder, limits, info.get(FOUND_BY))
+        try:
+            if by_ranges := self._by_ranges(address_of(info), folder, ranged):
+                return by_ranges
+            return self._download(info, folder, limits, info.get(FOUND_BY))
+        except Fault as fault:
+            if fault.reason == "blocked":
+                raise _MediaBlocked(fault) from None
+            raise
 
     def _by_ranges(
         self, address: Address | None, folder: Path, ranged: RangedFetch | None, *, planned: bool = False
@@ -147,13 +164,14 @@ class YtdlpClient:
                 address.url,
                 lambda session: session.read_range(address, first, last),
                 session=address.session,
+                bound=True,
                 planned=planned,
             )
 
         return ranged(address, read, folder.parent)
 
     def _extract(self, url: str) -> dict[str, Any]:
-        return self._ask(url, lambda session: session.extract(url))
+        return self._ask(url, lambda session: session.extract(url), leads_to=self._media_sites.get(site_of(url), ""))
 
     def _download(
         self, info: Mapping[str, Any], folder: Path, limits: Limits, found_by: str | None, *, planned: bool = False
@@ -163,6 +181,7 @@ class YtdlpClient:
             lambda session: session.download(info, folder, limits),
             limit_s=limits.max_s,
             session=found_by,
+            bound=True,
             planned=planned,
         )
 
@@ -195,13 +214,22 @@ class YtdlpClient:
         *,
         limit_s: float | None = None,
         session: str | None = None,
+        bound: bool = False,
         planned: bool = False,
+        leads_to: str = "",
     ) -> T:
-        """Do it when it is its turn, again if the fault is one that passes. `limit_s`: of one try, if not the usual."""
+        """Do it when it is its turn, again if the fault is one that passes. `limit_s`: of one try, if not the usual.
+
+        For the others see stages/turns.py.
+        """
         blocked = 0
         for attempt in range(self._options.retries + 1):
             try:
-                return self._ask_once(url, action, limit_s or self._options.request_limit_s, session, planned)
+                with self._watch("turn"):  # a pause may take hours: nobody ends a worker for waiting
+                    turn = self._turns.take(url, session=session, bound=bound, leads_to=leads_to)
+                limit = self._watch("request", url, limit_s=(limit_s or self._options.request_limit_s) + WATCH_MARGIN_S)
+                with self._turns.reported(turn, url, planned=planned), limit:
+                    return action(self._sessions.of(turn.session))
             except Fault as fault:
                 blocked += fault.reason == "blocked"
                 again = fault.again or (fault.reason == "blocked" and blocked < BLOCKED_TRIES and not planned)
@@ -212,16 +240,13 @@ class YtdlpClient:
             time.sleep(own_wait_s)
         raise AssertionError("the last attempt returns or raises")
 
-    def _ask_once(
-        self, url: str, action: Callable[[YtdlpSession], T], limit_s: float, session: str | None, planned: bool
-    ) -> T:
-        with self._watch("turn"):  # a pause may take hours: nobody ends a worker for waiting
-            turn = self._turns.take(url, session=session, planned=planned)
-        with (
-            self._turns.reported(turn, url, planned=planned),
-            self._watch("request", url, limit_s=limit_s + WATCH_MARGIN_S),
-        ):
-            return action(self._sessions.of(turn.session))
+
+class _MediaBlocked(Exception):
+    """The page was had, its media were not: the session is let in at one site and not at the other."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 def _empty(folder: Path) -> None:

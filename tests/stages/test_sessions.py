@@ -18,7 +18,7 @@ import pytest
 
 from stages.faults import Fault
 from stages.governor import Governor
-from stages.media import from_json, to_json
+from stages.media import YtdlpMedia, from_json, to_json
 from stages.turns import SiteShut, site_of
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_options import YtdlpOptions
@@ -110,11 +110,32 @@ def test_an_address_whose_session_pauses_is_extracted_again_by_another(
 ):
     media = client.extract(site.watch("rain", AUDIO)).media
     finder = media.address.session
-    rules = replace(options_of(plugin_dir).rules(), cool_down_s=3600)
+    rules = replace(options_of(plugin_dir).rules(), cool_down_s=3600, quarantine_s=3600)
     governor.report(rules, governor.ask(rules, site_of(site.url), finder), "blocked", "another")
     assert client.download_audio(media, tmp_path, "rain").read_bytes() == AUDIO
     assert site.asked[-2:] == ["/watch/rain", "/media/rain.ogg"]
     assert sessions_of(governor)[finder]["outcomes"] == {"blocked": 1, "ok": 1}
+
+
+def test_who_is_kept_out_by_the_media_site_extracts_no_more(site, client, governor, plugin_dir, tmp_path: Path):
+    """Pages and media lie on two sites: `localhost` and `127.0.0.1` of the same port."""
+    rules = replace(options_of(plugin_dir).rules(), cool_down_s=3600, quarantine_s=3600)
+    media = client.extract(site.watch("rain", AUDIO)).media
+    other_site = media.url.replace("127.0.0.1", "localhost")
+    governor.report(rules, governor.ask(rules, site_of(site.url), "home"), "blocked", "another")
+    turns = [governor.ask(rules, site_of(other_site), leads_to=site_of(site.url)).session for _ in range(4)]
+    assert set(turns) == {"away"}
+    governor.report(rules, governor.ask(rules, site_of(site.url), "away"), "blocked", "another")
+    turns = [governor.ask(rules, site_of(other_site), leads_to=site_of(site.url)).session for _ in range(8)]
+    assert set(turns) == {"home", "away"}
+
+
+def test_media_that_block_one_session_are_fetched_by_another(site, plugin_dir, tmp_path: Path):
+    page = site.watch("rain", AUDIO)
+    site.answers["/media/rain.ogg"] = [403]
+    client = YtdlpClient(options_of(plugin_dir, cool_down_s=3600, quarantine_s=3600, max_wait_s=7200))
+    assert client.download_audio(YtdlpMedia(url=page), tmp_path, "rain").read_bytes() == AUDIO
+    assert site.asked == ["/watch/rain", "/media/rain.ogg"] * 2
 
 
 def test_one_session_alone_is_not_named_in_the_plan(site, plugin_dir):
