@@ -25,7 +25,7 @@ from pipeline.config import Recipe
 from pipeline.export import export
 from pipeline.legjob import commit, read_unit
 from pipeline.retry import RetryError, retry
-from pipeline.run import leg_job
+from pipeline.run import leg_job, run_leg
 from pipeline.runfolder import start_run
 from pipeline.select import select
 from pipeline.status import run_status
@@ -45,15 +45,16 @@ class Run:
 
     def __init__(self, folder, *, alike=False, **faults):
         self.root = str(folder)
+        models = [{"use": f"{HERE}:FaultyModel", "alike": alike}, {"use": "join"}, {"use": f"{HERE}:FaultyLater"}]
         legs = {
             "fetch": {"stages": [{"use": f"{HERE}:Faulty"}]},
-            "models": {"after": "fetch", "stages": [{"use": f"{HERE}:FaultyModel", "alike": alike}, {"use": "join"}]},
+            "models": {"after": "fetch", "stages": models},
         }
         self.recipe = Recipe.model_validate({"name": "trial", "run": self.root, "legs": legs})
         self.store = start_run(self.recipe)
         write_plan(self.store, units=UNITS, clips_per_unit=CLIPS)
         self.folder = folder
-        self.faults(**{"fetch": {}, "models": {}, **faults})
+        self.faults(**{"fetch": {}, "models": {}, "later": {}, **faults})
 
     def faults(self, **faults):
         for leg, of in faults.items():
@@ -219,6 +220,19 @@ def test_neighbours_that_a_retry_brings_back_are_not_joined(tmp_path):
     run.verified()
 
 
+def test_a_join_whose_first_clip_failed_comes_back_as_clips_of_their_own(tmp_path):
+    run = Run(tmp_path, alike=True, later={(0, 0): "crashed"})
+    run.work()
+    assert run.seen("models", 0) == ["crashed", "joined", "joined", "joined"]
+    run.faults(later={})
+    assert retry(run.root, reasons=["crashed"]).clips["models"] == {"crashed": 1}
+    run.work()
+    assert run.seen("models", 0) == [None] * CLIPS
+    assert run.seen("models", 0, "merged_into") == [None] * CLIPS
+    assert run.seen("models", 1) == [None, "joined", "joined", "joined"]
+    run.verified()
+
+
 def test_only_what_failed_long_ago(run):
     path = run.folder / units.root_path("00000-00002")
     os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -269,31 +283,40 @@ def test_every_reason_has_a_sentence_of_what_to_do():
 
 
 def recover(made, store, unit):
-    """Retry what has failed in a unit of a small corpus: this time there is audio."""
+    """Retry what has failed in a unit of a small corpus: this time there is audio. The clip's id."""
     retry(store.root, reasons=["undecodable"])
     work = f"00000-{unit:05d}.r1"
     planned = attempts.read_planned(store, work, ["fetch"])
     (row,) = planned.to_pylist()
     sound = {**made._fetched({**row, "start_ms": row["start_ms"] - made.clip_ms}), "attempt": 1}
-    meta = units.UnitMeta("fetch", "recipe", plan_store.part_sha256(store, "00000"))
-    rows = planned
-    for typed in [*OUTCOME, *AUDIO, pa.field("audio", pa.large_binary())]:
-        rows = rows.append_column(typed, pa.array([sound.get(typed.name)], typed.type))
-    units.commit_root(store, planned, rows, meta, attempt=1)
-    before = attempts.read_latest(store, "models", f"00000-{unit:05d}", root=False)
-    said = {"attempt": 1, "outcome": "ok", "caption": "a recovered sound", "clap_score": 0.7, "clap_model": made.scorer}
-    root = attempts.read_latest(store, "fetch", f"00000-{unit:05d}", root=True)
-    rows = root.filter(pc.equal(root.column("clip_id"), row["clip_id"]))
-    adds = pa.schema(
-        [typed for typed in before.schema if typed.name not in {*OUTCOME.names, "clip_id", "unit_id", "row"}]
-    )
-    for typed in [*OUTCOME, *adds]:
-        values = pa.array([said.get(typed.name)], typed.type)
-        at = rows.schema.get_field_index(typed.name)
-        rows = rows.set_column(at, typed, values) if at >= 0 else rows.append_column(typed, values)
-    meta = units.UnitMeta("models", "recipe", meta.plan_part_sha256)
-    units.commit_columns(store, "models", planned, rows, adds, meta, attempt=1)
+    rows = beside(planned, [*OUTCOME, *AUDIO, pa.field("audio", pa.large_binary())], sound)
+    units.commit_root(store, planned, rows, meta(store, "fetch"), attempt=1)
     return row["clip_id"]
+
+
+def caption(made, store, unit, clip_id):
+    """What the leg models makes of a recovered clip."""
+    before = attempts.read_latest(store, "models", f"00000-{unit:05d}", root=False)
+    root = attempts.read_latest(store, "fetch", f"00000-{unit:05d}", root=True)
+    planned = root.filter(pc.equal(root.column("clip_id"), clip_id))
+    keys = {*OUTCOME.names, "clip_id", "unit_id", "row"}
+    adds = pa.schema([typed for typed in before.schema if typed.name not in keys])
+    said = {"attempt": 1, "outcome": "ok", "caption": "a recovered sound", "clap_score": 0.7, "clap_model": made.scorer}
+    rows = beside(planned, [*OUTCOME, *adds], said)
+    units.commit_columns(store, "models", planned, rows, adds, meta(store, "models"), attempt=1)
+
+
+def meta(store, leg):
+    return units.UnitMeta(leg, "recipe", plan_store.part_sha256(store, "00000"))
+
+
+def beside(rows, columns, values):
+    """One row with these columns set."""
+    for typed in columns:
+        value = pa.array([values.get(typed.name)], typed.type)
+        at = rows.schema.get_field_index(typed.name)
+        rows = rows.set_column(at, typed, value) if at >= 0 else rows.append_column(typed, value)
+    return rows
 
 
 def test_views_exports_lists_and_verify_hold_a_recovered_clip_once(small_corpus, tmp_path):
@@ -301,6 +324,7 @@ def test_views_exports_lists_and_verify_hold_a_recovered_clip_once(small_corpus,
     store = made.make(tmp_path / "run")
     before = select(store.root, "before")
     clip_id = recover(made, store, 1)
+    caption(made, store, 1, clip_id)
     select(store.root, "after")  # its compaction takes the new attempt up
     result = export(store.root, "after", str(tmp_path / "out"), workers=0)
     assert result.clips == before.clips + 1
@@ -313,6 +337,21 @@ def test_views_exports_lists_and_verify_hold_a_recovered_clip_once(small_corpus,
     report = verify_corpus(store, ["fetch", "models"], decode=True)
     assert report.ok, report.faults
     assert any("2 retries, 1 of them committed" in check.detail for check in report.checks)
+
+
+def test_a_dedup_leg_is_made_anew_with_the_recovered_clip(small_corpus, tmp_path):
+    made = small_corpus(clip_ms=200, models=False)
+    store = made.make(tmp_path / "run")
+    legs = {"fetch": {"stages": [{"use": f"{HERE}:Faulty"}]}, "dedup": {"after": "fetch", "job": {"use": "dedup"}}}
+    legs["dedup"]["job"]["near"] = False
+    recipe = Recipe.model_validate({"name": "small", "run": store.root, "legs": legs})
+    list(run_leg(store, recipe, "dedup"))
+    clip_id = recover(made, store, 1)
+    list(run_leg(store, recipe, "dedup"))
+    rows = {row["clip_id"]: row for row in units.read_columns_unit(store, "dedup", "00000-00001").to_pylist()}
+    assert (rows[clip_id]["outcome"], rows[clip_id]["dup_keep"], rows[clip_id]["attempt"]) == ("ok", True, 1)
+    report = verify_corpus(store, ["fetch", "dedup"])
+    assert report.ok, report.faults
 
 
 def test_verify_finds_what_is_wrong_with_retries(run):

@@ -185,3 +185,15 @@ class FaultyModel(Faulty):
         attempts = clips.column("attempt").to_pylist()
         captions = ["alike" if self.alike else f"{i} {attempt}" for i, attempt in zip(ids, attempts, strict=True)]
         return with_columns(clips, {"caption": captions}, self.adds)
+
+
+@dataclass(kw_only=True)
+class FaultyLater(Faulty):
+    """Adds nothing."""
+
+    name: str = "later"
+
+    adds: ClassVar[pa.Schema] = pa.schema([])
+
+    def made(self, clips: pa.Table, ids: list[str]) -> pa.Table:
+        return clips
