@@ -11,7 +11,6 @@ import contextlib
 import json
 import mmap
 import os
-import select
 import signal
 import struct
 import sys
@@ -69,37 +68,24 @@ def end_worker(pid: int) -> None:
 
 def guard(pid: int, crumb: str, keep: bool) -> None:
     """Until the worker is gone. `keep`: somebody will read the crumb, and whether a limit was passed."""
-    try:
-        worker = os.pidfd_open(pid)
-    except ProcessLookupError:
-        worker = -1
     with open(crumb, "r+b") as file:
         page = mmap.mmap(file.fileno(), PAGE_BYTES)
-    if worker >= 0 and os.getppid() == pid:  # else it died before we looked
-        watch(worker, pid, page, f"{crumb}.ended" if keep else None)
+    while os.getppid() == pid:  # the system gives this process another parent when the worker is gone
+        due = deadline_s(page)
+        doing = text(page)
+        if due and time.monotonic() > due and deadline_s(page) == due:  # else it went on between two looks
+            if keep:
+                with open(f"{crumb}.ended", "w", encoding="utf-8") as note:
+                    note.write(doing)
+            sys.stderr.write(f"autorecap: worker {pid} is ended, its time is up: {doing}\n")
+            end_worker(pid)
+        time.sleep(LOOK_EVERY_S)
     end_group(pid)
     if json.loads(text(page) or "[]"):
         sys.stderr.write(f"autorecap: worker {pid} died: {text(page)}\n")
     if not keep:
         with contextlib.suppress(OSError):
             os.unlink(crumb)
-
-
-def watch(process: int, pid: int, page: mmap.mmap, note: "str | None") -> None:
-    """Until `process`, a handle on the worker, says that it is gone. `note`: the file that tells of a passed limit."""
-    waiting = select.poll()
-    waiting.register(process, select.POLLIN)
-    while not waiting.poll(LOOK_EVERY_S * 1000):
-        due = deadline_s(page)
-        if due and time.monotonic() > due:
-            doing = text(page)
-            if deadline_s(page) != due:  # it went on between two looks
-                continue
-            if note is not None:
-                with open(note, "w", encoding="utf-8") as file:
-                    file.write(doing)
-            sys.stderr.write(f"autorecap: worker {pid} is ended, its time is up: {doing}\n")
-            end_worker(pid)
 
 
 if __name__ == "__main__":

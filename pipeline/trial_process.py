@@ -36,8 +36,10 @@ class Relay:
         self._asked, self._told = asked, told
         self._lock = threading.Lock()
 
-    def ask(self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None) -> Turn:
-        turn: Turn = self._call("ask", rules, site, session, kept)
+    def ask(
+        self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None, leads_to: str = ""
+    ) -> Turn:
+        turn: Turn = self._call("ask", rules, site, session, kept, leads_to)
         return turn
 
     def report(self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None) -> None:
@@ -80,7 +82,8 @@ class Worker:
 
 def main(requests: str, answers: str, crumb: str) -> None:
     """Until the pipe of requests is closed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     asked, told = Connection(int(requests), writable=False), Connection(int(answers), readable=False)
     job, group = asked.recv()
     worker = Worker(job, group, Watchdog(Path(crumb), keep=True), Relay(asked, told))
