@@ -251,8 +251,10 @@ def _by_text(text: str) -> Fault | None:
 
 
 def sentence(text: str) -> str:
-    """A message as one clean line: no colours, no boilerplate, nothing that differs between runs."""
+    """A message as one clean line: no colours or other control characters, no boilerplate, nothing that differs between
+    runs. Pages' own words may be in it."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = "".join(char if char.isprintable() else " " for char in text)
     text = text.removeprefix("ERROR:").strip()
     text = re.split(r"[;.]? ?[Pp]lease report this issue on|\(caused by ", text)[0]
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", text)

@@ -129,6 +129,7 @@ def test_details_are_one_clean_line():
     )
     assert sentence(text) == "[x] it broke <Conn object> twice"
     assert len(sentence("x " * 1000)) <= faults.MAX_DETAIL
+    assert sentence("a\x1b]0;title\x07 \u202eb\0\x1b[2J") == "a ]0;title b [2J"
 
 
 def test_files(tmp_path: Path):
