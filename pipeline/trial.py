@@ -123,10 +123,10 @@ class _Process:
         message: tuple[Any, ...] = self._from.recv()
         return message
 
-    def _turn(self, method: str, given: tuple[Any, ...]) -> Any:
+    def _turn(self, method: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The governor's answer, or the exception that it ends with."""
         try:
-            return getattr(self._governor, method)(*given)
+            return getattr(self._governor, method)(*given, **named)
         except Exception as error:  # noqa: BLE001  it is raised where it was asked
             return error
 

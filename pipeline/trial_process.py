@@ -19,8 +19,6 @@ from pipeline.legjob import LegJob, commit, read_unit_or_say
 from pipeline.watchdog import Watchdog
 from pipeline.worker import STAGE, UnitRunner, part_of_unit
 from stages.base import Metrics
-from stages.gate import Rules
-from stages.governor import Turn
 
 #: What is sent back: what was asked for, or a question to the governor, whose answer comes next.
 ANSWER, GOVERNOR = "answer", "governor"
@@ -36,18 +34,15 @@ class Relay:
         self._asked, self._told = asked, told
         self._lock = threading.Lock()
 
-    def ask(
-        self, rules: Rules, site: str, session: str | None = None, kept: Turn | None = None, leads_to: str = ""
-    ) -> Turn:
-        turn: Turn = self._call("ask", rules, site, session, kept, leads_to)
-        return turn
+    def ask(self, *given: Any, **named: Any) -> Any:
+        return self._call("ask", given, named)
 
-    def report(self, rules: Rules, turn: Turn, kind: str, source: str = "", retry_after_s: float | None = None) -> None:
-        self._call("report", rules, turn, kind, source, retry_after_s)
+    def report(self, *given: Any, **named: Any) -> Any:
+        return self._call("report", given, named)
 
-    def _call(self, method: str, *given: Any) -> Any:
+    def _call(self, method: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         with self._lock:
-            self._told.send((GOVERNOR, method, given))
+            self._told.send((GOVERNOR, method, given, named))
             answer = self._asked.recv()
         if isinstance(answer, Exception):
             raise answer
