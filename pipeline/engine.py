@@ -9,13 +9,15 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.room import lacking
+
 if TYPE_CHECKING:
-    from pipeline.config import Recipe
+    from pipeline.config import Pool, Recipe
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +159,14 @@ def quiet_data_context() -> Any:
     context.max_errored_blocks = -1
     assert ray.is_initialized()
     return context
+
+
+def say_what_is_lacking(recipe: Recipe, leg: str, pools: Iterable[Pool]) -> None:
+    """Warn of nodes that the leg waits for. Ray runs."""
+    import ray
+
+    for line in lacking(leg, recipe.execution, pools, ray.cluster_resources()):
+        log.warning("%s", line)
 
 
 def cluster_gpus(recipe: Recipe) -> float:

@@ -29,9 +29,10 @@ MAX_FAILURES_IN_A_ROW = 10
 
 def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd, meter: LegMeter) -> Iterator[UnitDone]:
     """Work the units of `rows` (id -> planned clips), adding to `end` and `meter`. Raises LegStopped."""
-    from pipeline.engine import ray_for
+    from pipeline.engine import ray_for, say_what_is_lacking
 
     ray_for(recipe)
+    say_what_is_lacking(recipe, job.leg, [recipe.pool(group.pool) for group in job.groups if group.pool])
     meter.hand(len(rows))
     left = dict(rows)
     failures = 0
