@@ -35,6 +35,7 @@ from stages.media import FileMedia, YtdlpMedia, from_json
 from stages.page_texts import PAGE_TEXTS, page_texts
 from stages.ranged_fetch import RangedFetch
 from stages.ranges import RangeCosts
+from stages.turns import site_of
 from stages.ytdlp_client import YtdlpClient
 from stages.ytdlp_options import YtdlpOptions
 
@@ -129,13 +130,26 @@ class Fetch:
             return found
         if self._client is None:  # only now: a unit of files needs no yt-dlp
             self._client = YtdlpClient(self._options, governor=self._services.governor, watch=self._services.watch)
-        return self._client.download_audio(
+        path = self._client.download_audio(
             media, self._cache_dir, source_id, max_bytes=self._max_bytes, max_s=self.max_download_s, ranged=ranged
         )
+        self._count_bytes(path, media.url)
+        return path
+
+    def _count_bytes(self, path: Path, url: str) -> None:
+        """Media fetched by ranges are a file with holes: what is on the disk is what came."""
+        told = path.stat()
+        fetched = min(told.st_size, told.st_blocks * 512)
+        self._services.metrics.count("autorecap_fetched_bytes_total", fetched, site=site_of(url))
 
     def _file(self, source_id: str, media: FileMedia) -> Path:
         if "://" in media.path:
-            return MediaCache(self._cache_dir).get(source_id, lambda folder: self._copy(media.path, folder))
+            cache = MediaCache(self._cache_dir)
+            if found := cache.find(source_id):
+                return found
+            path = cache.get(source_id, lambda folder: self._copy(media.path, folder))
+            self._count_bytes(path, media.path)
+            return path
         path = Path(media.path)
         try:
             with path.open("rb"):

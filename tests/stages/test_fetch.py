@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from corpus.schema import fields
-from stages.base import Services, Stage
+from stages.base import Metrics, Services, Stage
 from stages.fetch import Fetch
 from stages.media import Address, FileMedia, YtdlpMedia, to_json
 
@@ -54,6 +54,21 @@ def fetch(services: Services, rows: list[tuple[str, str]], **options) -> list[di
 
 def test_it_is_a_stage():
     assert isinstance(Fetch(), Stage)
+
+
+def test_bytes_that_were_fetched_are_told_once_by_site(site, services: Services):
+    told = []
+
+    class Noted(Metrics):
+        def count(self, name, value=1.0, **tags):
+            told.append((name, value, tags))
+
+    services.metrics = Noted()
+    rows = [("rain", page(site, "rain")), ("wind", page(site, "wind"))]
+    fetch(services, rows)
+    fetch(services, rows)  # from the cache
+    here = {"site": site.url.removeprefix("http://")}
+    assert told == [("autorecap_fetched_bytes_total", len(AUDIO), here)] * 2
 
 
 def test_each_source_once_for_all_its_clips(site, services: Services):
