@@ -7,8 +7,10 @@ from pathlib import Path
 
 from corpus.store import Store
 from pipeline.sites import SitesTold, newest, site_line
+from pipeline.worker import UnitTally
 from stages.gate import Rules
 from stages.governor import Governor
+from stages.turns import SiteShut
 
 RULES = Rules(sessions=(("guest", 100.0), ("home", 100.0)), quarantine_s=3600, blocks_to_quarantine=1)
 
@@ -62,3 +64,10 @@ def test_a_governor_that_does_not_answer_is_no_trouble(tmp_path: Path):
     with SitesTold(tmp_path, print, broken, every_s=0.01) as told:
         told.tell()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shut_site_stops_the_leg_with_its_reason_and_not_after_ten_units():
+    tally = UnitTally("00000-00000")
+    tally.fail("stage fetch", SiteShut("videos.example has let nobody in for 21600 s"))
+    assert tally.stop == "videos.example has let nobody in for 21600 s"
+    assert tally.error is not None

@@ -187,7 +187,7 @@ def test_neither_another_unit_nor_a_crash_asks_again(site, services, videos):
 
 def test_the_cache_forgets_audio_and_frames_together(site, services, videos):
     shoot(services, of_source(page(site, videos)))
-    assert {path.name for path in (services.cache_dir / "v").iterdir()} == {"media.m4a", "frame.video"}
+    assert {path.name for path in (services.cache_dir / "v").iterdir()} == {"media.m4a", "frame.video", "page.json"}
     MediaCache(services.cache_dir).drop("v")
     assert not (services.cache_dir / "v").exists()
 
