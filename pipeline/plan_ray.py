@@ -55,7 +55,11 @@ def plan_on_ray(
         json.dumps(ytdlp_options(recipe)),
         shape,
     )
-    task = ray.remote(_plan_in_task).options(num_cpus=execution.cpus_per_task, max_retries=execution.task_retries)
+    task = ray.remote(_plan_in_task).options(
+        num_cpus=execution.cpus_per_task,
+        resources=execution.task_resources.get(recipe.root_leg),  # asking sites is for the nodes that fetch
+        max_retries=execution.task_retries,
+    )
     room = max(1, int(ray.cluster_resources().get("CPU", 1) / execution.cpus_per_task)) * _AHEAD
     left = list(reversed(parts))
     flying: list[Any] = []
