@@ -37,7 +37,7 @@ def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd,
     left = dict(rows)
     failures = 0
     with NoProgress(recipe.execution.no_progress_s, lambda: in_hand(job.run_root, list(left))) as alarm:
-        for row in _rows(job, recipe, left):
+        for row in _rows(job, recipe, left, meter):
             alarm.heard()
             event = _event(job.leg, row, rows)
             meter.unit(event)
@@ -57,7 +57,7 @@ def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd,
                 )
 
 
-def _rows(job: LegJob, recipe: Recipe, left: dict[str, int]) -> Iterator[dict[str, Any]]:
+def _rows(job: LegJob, recipe: Recipe, left: dict[str, int], meter: LegMeter) -> Iterator[dict[str, Any]]:
     """A summary row for each unit of `left`, which is emptied. Raises LegStopped."""
     from pipeline.graph import run_wave
 
@@ -77,6 +77,7 @@ def _rows(job: LegJob, recipe: Recipe, left: dict[str, int]) -> Iterator[dict[st
             with Settling(job, recipe, streak) as settling:
                 for unit_id in list(left)[:lost]:
                     log.warning("unit %s was lost with its worker: it is worked by itself", unit_id)
+                    meter.lost(1)
                     row = settling.settle(unit_id)
                     del left[unit_id]
                     yield row
