@@ -65,10 +65,10 @@ class RangedFetch:
 
         Raises Fault.
         """
-        store = PartialStore(folder / NAME)
         if not self._may_pay(address, address.size_bytes):
-            store.drop()
             return None
+        store = PartialStore(folder / NAME)
+        began_here = store.told is None
         blocks = _Blocks(self, store, read)
         try:
             blocks.begin()
@@ -77,7 +77,8 @@ class RangedFetch:
             self._read_spans(PartialMedia(store, blocks.fetch))
         except NoRanges as reason:
             log.info("%s: the whole file: %s", folder.name, reason)
-            store.drop()
+            if began_here:  # else another unit's clips may just be cut from it; it goes with the source's other media
+                store.drop()
             return None
         return store.path
 

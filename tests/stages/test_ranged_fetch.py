@@ -77,6 +77,12 @@ def clips_of(media: str, spans=SPANS, source_id: str = "s", units: int = 1) -> p
     return pa.Table.from_pylist(rows, schema=fields("clip_id", *Fetch.reads))
 
 
+def clips_of_all(rows: list[dict]) -> pa.Table:
+    """The planned part of rows that have been through the stages."""
+    schema = fields("clip_id", *Fetch.reads)
+    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
+
+
 def run(services: Services, clips: pa.Table, rate: int = 48_000, **options) -> list[dict]:
     """Through fetch and cut, as a leg does it: each is opened anew."""
     for stage in (Fetch(**options), Cut(sample_rate_hz=rate)):
@@ -132,16 +138,20 @@ def test_another_unit_of_the_source_adds_its_blocks(site, services: Services, fi
 
 
 def whole_file(services: Services, rows: list[dict], body: bytes) -> bool:
+    """Whether the clips are of the whole file, and of no blocks."""
     path = Path(rows[0]["media_path"])
-    return path.read_bytes() == body and os.listdir(services.cache_dir / "s") == [path.name]
+    whole = run(elsewhere(services, "again"), clips_of_all(rows), ranges="never")
+    return path.name.startswith("media.") and path.read_bytes() == body and sound_of(rows) == sound_of(whole)
 
 
 def test_a_site_that_ignores_ranges_gives_the_whole_file(site, services: Services, files):
     body = files["x.webm"]
     media = source(site, "x.webm", body)
     site.answers["/media/x.webm"] = ["no_range"]
-    assert whole_file(services, run(services, clips_of(media), ranges="always"), body)
+    rows = run(services, clips_of(media), ranges="always")
     assert site.asked == ["/media/x.webm"] * 2
+    assert whole_file(services, rows, body)
+    assert os.listdir(services.cache_dir / "s") == ["media.webm"]
 
 
 @pytest.mark.parametrize("answers", [["other_range"], ["well", "other_range"], ["well", "well", "no_range"]])
