@@ -32,6 +32,8 @@ KINDS = {
     **dict.fromkeys(["timeout", "network", "truncated"], "network"),
     **dict.fromkeys(["too_slow", "tls", "transcript_empty", "extractor_failed"], "refused"),
 }
+#: No name of a host is longer.
+MAX_HOST = 253
 #: Second-level names that belong to a country's registry: bbc.co.uk is a site, co.uk is none.
 REGISTRY_NAMES = frozenset({"ac", "co", "com", "edu", "gob", "gov", "net", "ne", "or", "org"})
 
@@ -100,10 +102,16 @@ class Turns:
 
 
 def site_of(url: str) -> str:
-    """Whose ceiling a request counts for: `youtube.com` for all its hosts; an address, or another port, by itself."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
-    port = f":{parts.port}" if parts.port not in (None, 80, 443) else ""
+    """Whose ceiling a request counts for: `youtube.com` for all its hosts; an address, or another port, by itself.
+
+    URLs may be a page's: of one that is none, the request itself will say so.
+    """
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")[-MAX_HOST:]
+        port = f":{parts.port}" if parts.port not in (None, 80, 443) else ""
+    except ValueError:
+        return "(no site)"
     try:
         ipaddress.ip_address(host)
     except ValueError:

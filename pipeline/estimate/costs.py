@@ -156,9 +156,10 @@ def _site(name: str, facts: PlanFacts, recipe: Recipe, assumed: Assumptions) -> 
 
 def requests_per_s(recipe: Recipe) -> float:
     """What the recipe allows of one site, all its sessions together."""
-    sessions = getattr(recipe.ytdlp, "sessions", None) or []
+    sessions = recipe.ytdlp.sessions
     own = recipe.ytdlp.requests_per_s
-    return sum(session.requests_per_s or own for session in sessions) if sessions else own
+    together = sum(session.requests_per_s or own for session in sessions) if sessions else own
+    return min(together, recipe.ytdlp.site_requests_per_s or together)
 
 
 def _takes_pictures(recipe: Recipe) -> bool:

@@ -258,6 +258,9 @@ def test_threads_share_one_pace():
         ("http://127.0.0.1:8080/x", "127.0.0.1:8080"),
         ("http://[::1]/x", "::1"),
         ("http://localhost/x", "localhost"),
+        ("http://a.example:99999/x", "(no site)"),
+        ("http://[::1/x", "(no site)"),
+        ("data:,x", ""),
     ],
 )
 def test_a_site_is_all_its_hosts(url: str, site: str):
