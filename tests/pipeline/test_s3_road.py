@@ -18,16 +18,18 @@ import pytest
 import s3fs
 import soundfile
 import yaml
+from click.testing import CliRunner
 
 from corpus import units
 from corpus.store import Store
+from pipeline.cli import main
 from pipeline.config import load_recipe
 from pipeline.engine import ensure_ray, stop_ray
 from pipeline.plan import plan
 from pipeline.presence import OtherDriver
 from pipeline.run import run_leg
 from pipeline.runfolder import open_store, start_run
-from pipeline.verbs import export_verb, run_verb, select_verb, status_verb, verify_verb
+from pipeline.verbs import run_verb
 
 pytestmark = pytest.mark.slow
 
@@ -87,6 +89,12 @@ def start_a_driver(config, store, tmp_path):
     return driver
 
 
+def autorecap(*words):
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, (words, done.output, done.exception)
+    return done.output
+
+
 def run_both(config, store):
     for leg in ("fetch", "models"):
         list(run_leg(store, load_recipe(config), leg))
@@ -104,7 +112,7 @@ def contents(store, *tops):
     return {path: store.read(path) for top in tops for path in store.list(top)}
 
 
-def test_plan_run_kill_resume_select_export_verify_on_s3_as_on_a_disk(s3, site, recipe, tmp_path, capsys):
+def test_plan_run_kill_resume_select_export_verify_on_s3_as_on_a_disk(s3, site, recipe, tmp_path):
     s3fs.S3FileSystem().mkdir("road")
     run, out = "s3://road/runs/one", "s3://road/shards/all"
     config = recipe(run)
@@ -128,24 +136,18 @@ def test_plan_run_kill_resume_select_export_verify_on_s3_as_on_a_disk(s3, site, 
     assert contents(store, *same) == contents(disk, *same)
     assert len(store.list("corpus/units")) == UNITS
 
-    capsys.readouterr()
-    assert status_verb(run, as_json=True) == 0
-    status = json.loads(capsys.readouterr().out)
+    status = json.loads(autorecap("status", run, "--json"))
     assert (status["planned"], status["ok"], status["pending"]) == (CLIPS, CLIPS, 0)
     store.put_if_absent("corpus/audio/00000/00000-00000-0123456789ab.tar", b"orphan")
-    assert verify_verb(run, decode=True, sweep=True) == 0
-    assert "1 orphan tars, 0 temporary files deleted" in capsys.readouterr().out
+    assert "1 orphan tars, 0 temporary files deleted" in autorecap("verify", run, "--decode", "--sweep")
     assert store.list("corpus/audio") == disk.list("corpus/audio")
 
-    nothing = {"preset": None, "clap_min": None, "min_duration_s": None, "where": None}
-    assert select_verb(run, name="all", **nothing) == 0
-    how = {"format_name": "webdataset", "codec": "flac", "sample_rate": None, "shard_clips": 6, "shard_mb": 256.0}
-    how |= {"split": None, "seed": 0, "workers": 0, "ray_address": None}
-    assert export_verb(run, "all", out, **how) == 0
-    assert verify_verb(out, decode=True, sweep=False) == 0
-    assert sum(path.endswith(".tar") for path in open_store(out).list()) >= 2
     here = str(tmp_path / "shards")
-    assert select_verb(disk.root, name="all", **nothing) == export_verb(disk.root, "all", here, **how) == 0
+    for of, to in ((run, out), (disk.root, here)):
+        autorecap("select", of, "--name", "all")
+        autorecap("export", of, "--view", "all", "--out", to, "--shard-clips", 6, "--workers", 0)
+    assert "sound" in autorecap("verify", out, "--decode")
+    assert sum(path.endswith(".tar") for path in open_store(out).list()) >= 2
     shards = {path: data for path, data in contents(Store(out), "train").items() if path.endswith(".tar")}
     assert shards == {path: data for path, data in contents(Store(here), "train").items() if path.endswith(".tar")}
 
@@ -154,10 +156,6 @@ def test_plan_run_kill_resume_select_export_verify_on_s3_as_on_a_disk(s3, site, 
 
 
 def test_a_bucket_that_is_not_there_is_told_in_a_sentence(s3, recipe):
-    from click.testing import CliRunner
-
-    from pipeline.cli import main
-
     done = CliRunner().invoke(main, ["plan", str(recipe("s3://no-such-bucket/run"))])
     assert done.exit_code == 2
     assert "s3://no-such-bucket/run cannot be used" in done.output
