@@ -17,6 +17,8 @@ import sys
 import time
 from typing import Any
 
+from pipeline.meter import SiteMeter
+from pipeline.metrics import RayMetrics
 from stages.gate import Rules
 from stages.governor import LOCAL, Governor, Turn
 
@@ -84,11 +86,19 @@ class ClusterGovernor:
                 time.sleep(0.2)
 
 
+class ToldGovernor(Governor):
+    """What the actor holds: a governor that tells Prometheus what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        SiteMeter(RayMetrics("cluster"), self.snapshot).start()
+
+
 def found_or_made() -> Any:
     """The cluster's governor. ValueError where two make one at the same moment: ask again."""
     import ray
 
-    made = ray.remote(Governor).options(
+    made = ray.remote(ToldGovernor).options(
         name=NAME,
         namespace=NAMESPACE,
         get_if_exists=True,

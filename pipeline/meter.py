@@ -15,8 +15,10 @@ from typing import Any
 from pipeline.events import LegStart, UnitDone
 from pipeline.metrics import RayMetrics
 
-#: How often the governor is asked what it has heard.
-ASK_EVERY_S = 15.0
+#: How often the governor's figures are told; Ray's agents have new ones as often.
+TELL_EVERY_S = 10.0
+#: A session's states at a site (stages/gate.py).
+STATES = ("open", "cooling down", "quarantined", "on trial")
 
 Snapshot = Callable[[], Mapping[str, Mapping[str, Any]]]
 
@@ -97,48 +99,38 @@ def _in_seconds(sums_ms: Mapping[str, int]) -> dict[str, float]:
 
 
 class SiteMeter:
-    """What the governor has heard, told as it grows: asked every `ASK_EVERY_S` by a thread of its own, and at the end.
+    """What the governor has heard, told as it grows, by a thread of the process that the governor lives in.
 
-    The governor counts from its own start. One that was started anew counts from nothing: what it has heard by then is
-    new to us.
+    So that it is told once, however many drivers there are; `run` is `cluster`, since the governor is one for all runs.
     """
 
     def __init__(self, metrics: RayMetrics, snapshot: Snapshot) -> None:
         self._metrics = metrics
         self._snapshot = snapshot
-        self._told: Counter[tuple[str, ...]] = Counter()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="site-meter", daemon=True)
+        self._told: dict[tuple[str, ...], float] = {}
 
-    def __enter__(self) -> SiteMeter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self.tell()
+    def start(self) -> None:
+        """Tell every `TELL_EVERY_S` from now on, as long as the process lives."""
+        threading.Thread(target=self._go, name="site-meter", daemon=True).start()
 
     def _go(self) -> None:
-        while not self._over.wait(ASK_EVERY_S):
+        while True:
             self.tell()
+            time.sleep(TELL_EVERY_S)
 
     def tell(self) -> None:
-        """Once, now. A governor that does not answer is asked again next time."""
-        try:
-            sites = self._snapshot()
-        except Exception:  # noqa: BLE001  whatever Ray raises while an actor starts anew: figures wait
-            return
-        for site, told in sites.items():
+        """Once, now."""
+        for site, told in self._snapshot().items():
             for outcome, requests in told["outcomes"].items():
                 grown = self._grown(requests, site, outcome)
                 self._metrics.count("autorecap_requests_total", grown, site=site, outcome=outcome)
             states = Counter(session["state"] for session in told["sessions"].values())
-            for state in ("open", "cooling down", "quarantined", "on trial"):
+            for state in STATES:
                 self._metrics.set("autorecap_site_sessions", states[state], site=site, state=state)
             waited_s = sum(session["waited_s"] for session in told["sessions"].values())
             self._metrics.count("autorecap_site_turns_waited_seconds_total", self._grown(waited_s, site), site=site)
 
     def _grown(self, value: float, *key: str) -> float:
-        before, self._told[key] = self._told[key], value  # type: ignore[assignment]
+        """Since the last time; all of it for a site that had been forgotten meanwhile."""
+        before, self._told[key] = self._told.get(key, 0.0), value
         return value - before if value >= before else value

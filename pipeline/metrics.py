@@ -33,13 +33,13 @@ COMMIT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 @dataclass(frozen=True)
 class Metric:
-    """`labels` beside `run`, which all have. `told_by`: driver, or the worker that did the thing."""
+    """`labels` beside `run`, which all have. `told_by`: the driver, the worker that did the thing, or the governor."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     means: str
-    told_by: Literal["driver", "worker"] = "driver"
+    told_by: Literal["driver", "worker", "governor"] = "driver"
     buckets: tuple[float, ...] = ()
 
 
@@ -92,11 +92,25 @@ METRICS = (
     Metric("autorecap_committed_bytes_total", "counter", ("leg",), "Bytes of audio and columns that were committed"),
     Metric("autorecap_fetched_bytes_total", "counter", ("site",), "Bytes of media that were downloaded", "worker"),
     Metric(
-        "autorecap_requests_total", "counter", ("site", "outcome"), "Requests by site, as the governor heard of them"
+        "autorecap_requests_total",
+        "counter",
+        ("site", "outcome"),
+        "Requests by site, as the governor heard of them",
+        "governor",
     ),
-    Metric("autorecap_site_sessions", "gauge", ("site", "state"), "Sessions by site and state: open, quarantined, ..."),
     Metric(
-        "autorecap_site_turns_waited_seconds_total", "counter", ("site",), "Seconds of waiting for a turn at a site"
+        "autorecap_site_sessions",
+        "gauge",
+        ("site", "state"),
+        "Sessions by site and state: open, quarantined, ...",
+        "governor",
+    ),
+    Metric(
+        "autorecap_site_turns_waited_seconds_total",
+        "counter",
+        ("site",),
+        "Seconds of waiting for a turn at a site",
+        "governor",
     ),
     Metric("autorecap_leg_running", "gauge", ("leg",), "1 while a driver works at the leg, 0 when it has ended"),
     Metric("autorecap_last_commit_timestamp_seconds", "gauge", ("leg",), "When the driver last heard of a commit"),
