@@ -76,11 +76,11 @@ class GuardedRH(UrllibRH):
             headers["Accept-Encoding"] = "gzip, deflate"
 
     def _create_instance(self, proxies: Any, cookiejar: Any, legacy_ssl_support: Any = None) -> Any:
-        context = self._make_sslcontext(legacy_ssl_support=legacy_ssl_support)
+        context = functools.cache(lambda: self._make_sslcontext(legacy_ssl_support=legacy_ssl_support))
         opener = urllib.request.OpenerDirector()
         for handler in (
             ProxyHandler(proxies),
-            _GuardedHTTPHandler(self._guard, context=context, source_address=self.source_address),
+            _GuardedHTTPHandler(self._guard, context, source_address=self.source_address),
             urllib.request.HTTPCookieProcessor(cookiejar),
             urllib.request.DataHandler(),
             urllib.request.UnknownHandler(),
@@ -142,15 +142,17 @@ class BoundedResponse(Response):
 class _GuardedHTTPHandler(HTTPHandler):
     """yt-dlp's handler with the guard's connections, and bodies unpacked as they are read."""
 
-    def __init__(self, guard: AddressGuard, **options: Any) -> None:
+    def __init__(self, guard: AddressGuard, make_context: Callable[[], Any], **options: Any) -> None:
+        """`make_context`: TLS's, which takes 50 ms to make: only where it is needed."""
         super().__init__(**options)
         self._guard = guard
+        self._make_context = make_context
 
     def http_open(self, req: Any) -> Any:
         return self.do_open(self._connections(http.client.HTTPConnection, req), req)
 
     def https_open(self, req: Any) -> Any:
-        return self.do_open(self._connections(http.client.HTTPSConnection, req), req, context=self._context)
+        return self.do_open(self._connections(http.client.HTTPSConnection, req), req, context=self._make_context())
 
     def _connections(self, base: Any, req: Any) -> Callable[..., Any]:
         """What makes the connection of this request; asked anew for each redirect."""

@@ -82,6 +82,12 @@ def test_a_redirect_to_a_refused_address_is_refused(site, client, status: int):
     assert read(client, site.url + "/near") == b"good"
 
 
+def test_https_is_spoken_by_the_same_handler(site, client):
+    """The site speaks no TLS: that it says so shows who was asked, and a refused address is not."""
+    assert reason_of(lambda: read(client, site.url.replace("http:", "https:") + "/x")) == "tls"
+    assert reason_of(lambda: read(client, REFUSED.replace("http:", "https:"))) == "refused_address"
+
+
 def test_a_redirect_out_of_http_is_refused(site, client):
     for target in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
         site.answers["/away"] = [("redirect", 302, target)]

@@ -77,10 +77,17 @@ def clips_of(media: str, spans=SPANS, source_id: str = "s", units: int = 1) -> p
     return pa.Table.from_pylist(rows, schema=fields("clip_id", *Fetch.reads))
 
 
-def clips_of_all(rows: list[dict]) -> pa.Table:
-    """The planned part of rows that have been through the stages."""
-    schema = fields("clip_id", *Fetch.reads)
-    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
+def cut_from(path: Path, spans=SPANS, rate: int = 48_000) -> list[dict]:
+    """The clips cut from what is here."""
+    rows = [{**row, "media_path": str(path)} for row in clips_of("", spans).to_pylist()]
+    return Cut(sample_rate_hz=rate).run(pa.Table.from_pylist(rows)).to_pylist()
+
+
+def cut_whole(body: bytes, name: str, folder: Path, spans=SPANS, rate: int = 48_000) -> list[dict]:
+    """The clips cut from the whole file."""
+    path = folder / f"whole_{name}"
+    path.write_bytes(body)
+    return cut_from(path, spans, rate)
 
 
 def run(services: Services, clips: pa.Table, rate: int = 48_000, **options) -> list[dict]:
@@ -108,21 +115,18 @@ def held(services: Services, source_id: str = "s") -> PartialStore:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_clips_cut_by_ranges_are_those_of_the_whole_file(site, services: Services, files, name: str):
+def test_clips_cut_by_ranges_are_those_of_the_whole_file(site, services: Services, files, name: str, tmp_path: Path):
     media = source(site, name, files[name])
-    whole = run(elsewhere(services, "whole"), clips_of(media), ranges="never")
+    whole = cut_whole(files[name], name, tmp_path)
     ranged = run(services, clips_of(media), ranges="always")
     assert sound_of(ranged) == sound_of(whole)
     assert [row["outcome"] for row in ranged] == [None] * len(SPANS)
     assert {Path(row["media_path"]).name for row in ranged} == {"ranges.json"}
     if FORMS[name][1]:
         assert held(services).held_bytes < 0.9 * len(files[name])
-    asked = len(site.asked)
-    other_rate = run(services, clips_of(media), 16_000, ranges="always")  # what is here serves every rate
-    assert sound_of(other_rate) == sound_of(run(elsewhere(services, "whole"), clips_of(media), 16_000, ranges="never"))
-    one_clip = run(services, clips_of(media, SPANS[1:2]), ranges="always")  # ... and each clip by itself
-    assert sound_of(one_clip) == sound_of(ranged[1:2])
-    assert len(site.asked) == asked
+    path = held(services).path  # what is here serves every rate, and each clip by itself
+    assert sound_of(cut_from(path, rate=16_000)) == sound_of(cut_whole(files[name], name, tmp_path, rate=16_000))
+    assert sound_of(cut_from(path, SPANS[2:3])) == sound_of(ranged[2:3])
 
 
 def test_another_unit_of_the_source_adds_its_blocks(site, services: Services, files):
@@ -131,17 +135,16 @@ def test_another_unit_of_the_source_adds_its_blocks(site, services: Services, fi
     before = held(services).held_bytes
     rows = run(services, clips_of(media, SPANS[1:]), ranges="always")
     assert before < held(services).held_bytes < len(files["x.webm"])
-    assert sound_of(rows) == sound_of(run(elsewhere(services, "whole"), clips_of(media, SPANS[1:]), ranges="never"))
+    assert sound_of(rows) == sound_of(cut_whole(files["x.webm"], "x.webm", services.cache_dir, SPANS[1:]))
 
 
 # Sites that cannot, or lie.
 
 
-def whole_file(services: Services, rows: list[dict], body: bytes) -> bool:
+def of_whole_file(rows: list[dict], body: bytes) -> bool:
     """Whether the clips are of the whole file, and of no blocks."""
     path = Path(rows[0]["media_path"])
-    whole = run(elsewhere(services, "again"), clips_of_all(rows), ranges="never")
-    return path.name.startswith("media.") and path.read_bytes() == body and sound_of(rows) == sound_of(whole)
+    return path.name.startswith("media.") and path.read_bytes() == body and {row["outcome"] for row in rows} == {None}
 
 
 def test_a_site_that_ignores_ranges_gives_the_whole_file(site, services: Services, files):
@@ -150,7 +153,7 @@ def test_a_site_that_ignores_ranges_gives_the_whole_file(site, services: Service
     site.answers["/media/x.webm"] = ["no_range"]
     rows = run(services, clips_of(media), ranges="always")
     assert site.asked == ["/media/x.webm"] * 2
-    assert whole_file(services, rows, body)
+    assert of_whole_file(rows, body)
     assert os.listdir(services.cache_dir / "s") == ["media.webm"]
 
 
@@ -158,7 +161,7 @@ def test_a_site_that_ignores_ranges_gives_the_whole_file(site, services: Service
 def test_answers_for_other_bytes_are_not_put_together(site, services: Services, files, answers: list[str]):
     media = source(site, "end.m4a", files["end.m4a"])
     site.answers["/media/end.m4a"] = answers
-    assert whole_file(services, run(services, clips_of(media), ranges="always"), files["end.m4a"])
+    assert of_whole_file(run(services, clips_of(media), ranges="always"), files["end.m4a"])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_a_file_that_changes_between_two_answers_is_fetched_whole(site, services
     run(services, clips_of(media, SPANS[:1]), ranges="always")
     site.bodies["/media/x.webm"] = ("audio/webm", new)
     site.headers["/media/x.webm"] = said
-    assert whole_file(services, run(services, clips_of(media, SPANS[1:]), ranges="always"), new)
+    assert of_whole_file(run(services, clips_of(media, SPANS[1:]), ranges="always"), new)
 
 
 def test_another_length_is_another_file(site, services: Services, files):
@@ -180,13 +183,13 @@ def test_another_length_is_another_file(site, services: Services, files):
     run(services, clips_of(media, SPANS[:1]), ranges="always")
     site.bodies["/media/x.wav"] = ("audio/wav", longer)
     site.headers["/media/x.wav"] = {"ETag": held(services).told.etag}
-    assert whole_file(services, run(services, clips_of(media, SPANS[1:]), ranges="always"), longer)
+    assert of_whole_file(run(services, clips_of(media, SPANS[1:]), ranges="always"), longer)
 
 
 def test_a_site_that_names_no_version_is_asked_for_the_whole_file(site, services: Services, files):
     media = source(site, "x.webm", files["x.webm"])
     site.headers["/media/x.webm"] = {"ETag": None}
-    assert whole_file(services, run(services, clips_of(media), ranges="always"), files["x.webm"])
+    assert of_whole_file(run(services, clips_of(media), ranges="always"), files["x.webm"])
 
 
 def test_an_empty_file_and_a_tiny_one(site, services: Services, files):
@@ -203,7 +206,7 @@ def test_faults_on_the_way_are_tried_again_as_those_of_a_download_are(site, serv
     media = source(site, "x.webm", files["x.webm"])
     site.answers["/media/x.webm"] = ["well", 503, "well", "truncated"]
     rows = run(services, clips_of(media), ranges="always")
-    assert sound_of(rows) == sound_of(run(elsewhere(services, "whole"), clips_of(media), ranges="never"))
+    assert sound_of(rows) == sound_of(cut_whole(files["x.webm"], "x.webm", services.cache_dir))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +286,7 @@ stage.run(pa.Table.from_pylist(json.loads({json.dumps(clips_of(media).to_pylist(
     assert asked >= 2
     assert len(site.asked) > asked
     assert all(held(services).has(block) for block in before)
-    assert sound_of(rows) == sound_of(run(elsewhere(services, "whole"), clips_of(media), ranges="never"))
+    assert sound_of(rows) == sound_of(cut_whole(files["x.flac"], "x.flac", services.cache_dir))
 
 
 def forget(store: PartialStore, which: Callable[[int], bool]) -> None:
@@ -305,9 +308,7 @@ def test_whatever_is_not_here_is_told_and_never_heard(site, services: Services, 
     blocks = [block for block in range(store.blocks) if store.has(block)]
     for block in blocks[:: max(1, len(blocks) // 5)]:
         forget(store, lambda at, block=block: at == block)
-        cut = Cut()
-        cut.open(services)
-        (row,) = cut.run(pa.Table.from_pylist([{**clips.to_pylist()[0], "media_path": str(store.path)}])).to_pylist()
+        (row,) = cut_from(store.path, SPANS[1:2])
         store.path.write_bytes(listed)
         assert row["reason"] == "missing_bytes" or sound_of([row]) == sound_of([good])
         missed += row["reason"] == "missing_bytes"
@@ -321,12 +322,7 @@ def test_a_damaged_block_is_fetched_again(site, services: Services, files):
     with held(services).path.with_suffix(".bin").open("r+b") as file:
         file.seek(at)
         file.write(b"damaged")
-    cut = Cut()
-    cut.open(services)
-    table = pa.Table.from_pylist(
-        [{**row, "media_path": str(held(services).path)} for row in clips_of(media).to_pylist()]
-    )
-    first, damaged, _, last = cut.run(table).to_pylist()
+    first, damaged, _, last = cut_from(held(services).path)
     assert (first["reason"], damaged["reason"], last["reason"]) == (None, "missing_bytes", None)
     assert sound_of(run(services, clips_of(media), ranges="always")) == sound_of(good)
 
