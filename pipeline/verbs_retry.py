@@ -97,7 +97,7 @@ def _lines(where: str, reasons: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [f"{where}: {sum(group['count'] for group in reasons.values())} failed"]
     for reason, group in reasons.items():
         kind = "transient" if group["transient"] else "permanent"
-        lines.append(f"  {one_line(reason):<18}{group['count']:>9}  {kind:<10}{group['advice']}")
+        lines.append(f"  {one_line(reason):<18}{group['count']:>9}  {kind:<11}{group['advice']}")
         for example in group["examples"]:
             name = example.get("clip_id") or example["source_id"]
             about = "  ".join(part for part in (name, example["url"], example["detail"]) if part)
