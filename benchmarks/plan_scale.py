@@ -62,7 +62,7 @@ def _interval(draw: random.Random, at: int) -> dict[str, Any]:
 # What a child process does.
 
 
-def recipe(run: Path, listed: Path | None, *, units: int, sources_per_part: int) -> Any:
+def recipe(run: Path, listed: Path | None, *, units: int, sources_per_part: int, wave_units: int = 1024) -> Any:
     from pipeline.config import Recipe
 
     nothing = {"use": "benchmarks.synthetic:Nothing"}
@@ -74,6 +74,7 @@ def recipe(run: Path, listed: Path | None, *, units: int, sources_per_part: int)
             "sources": sources,
             "plan": {"unit_clips": units, "sources_per_part": sources_per_part},
             "legs": {"fetch": {"stages": [nothing, {**nothing, "model": True}]}},
+            "execution": {"wave_units": wave_units},
         }
     )
 
@@ -97,7 +98,8 @@ def run_child(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.run import run_leg
     from pipeline.runfolder import start_run
 
-    made = recipe(options.run, None, units=options.unit_clips, sources_per_part=options.sources_per_part)
+    rules = {"units": options.unit_clips, "sources_per_part": options.sources_per_part}
+    made = recipe(options.run, None, **rules, wave_units=options.wave_units)
     for event in run_leg(start_run(made), made, "fetch"):
         if isinstance(event, LegEnd):
             assert event.undone == 0, event.errors[:3]
@@ -141,7 +143,7 @@ def published(lines: int, unit_clips: int, sources_per_part: int) -> None:
     print("".join(f"{found[name]:>13.0f}" for name in names))
 
 
-def memory(clips: list[int], unit_clips: int, sources_per_part: int) -> None:
+def memory(clips: list[int], unit_clips: int, sources_per_part: int, wave_units: int) -> None:
     print(f"{'clips':>9} {'what':>5} {'s':>7} {'clips/s':>8} {'peak MB':>8}")
     for count in clips:
         with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +152,7 @@ def memory(clips: list[int], unit_clips: int, sources_per_part: int) -> None:
             run = Path(folder) / "run"
             common = {"run": run, "unit_clips": unit_clips, "sources_per_part": sources_per_part}
             planned = measure("plan-child", list=listed, **common)
-            done = measure("run-child", **common)
+            done = measure("run-child", **common, wave_units=wave_units)
         for what, found in (("plan", planned), ("run", done)):
             rate = planned["clips"] / found["seconds"]
             print(
@@ -166,13 +168,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--unit-clips", type=int, default=128)
     parser.add_argument("--sources-per-part", type=int, default=5000)
+    parser.add_argument("--wave-units", type=int, default=64, help="units of one Ray Data execution, of `run`")
     parser.add_argument("--list", type=Path)
     parser.add_argument("--run", type=Path)
     options = parser.parse_args()
     if options.what == "published":
         published(options.lines, options.unit_clips, options.sources_per_part)
     elif options.what == "memory":
-        memory(options.clips, options.unit_clips, options.sources_per_part)
+        memory(options.clips, options.unit_clips, options.sources_per_part, options.wave_units)
     else:
         as_child(options.what, options)
 
