@@ -16,7 +16,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from corpus import object_store
@@ -110,12 +110,16 @@ class Store:
     def list(self, prefix: str = "", *, temporary: bool = False) -> Paths:
         """Every file below `prefix`, relative to the store, sorted. Half-written ones only if `temporary`."""
         names = self._list_local(prefix) if self._is_local else self._list_remote(prefix)
-        return sorted(name for name in names if (PurePosixPath(name).name.startswith(TEMPORARY)) == temporary)
+        return sorted(name for name in names if name.rpartition("/")[2].startswith(TEMPORARY) == temporary)
 
     def _list_local(self, prefix: str) -> Paths:
         base = cast(Path, self.local())
         top = base / _checked(prefix) if prefix else base
-        return [Path(folder, name).relative_to(base).as_posix() for folder, _, names in os.walk(top) for name in names]
+        found = []
+        for folder, _, names in os.walk(top):  # hundreds of thousands of units: a path object each would take seconds
+            inside = Path(folder).relative_to(base).as_posix()
+            found += names if inside == "." else [f"{inside}/{name}" for name in names]
+        return found
 
     def _list_remote(self, prefix: str) -> Paths:
         fs, base = self._remote

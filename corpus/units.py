@@ -14,7 +14,6 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -248,7 +247,7 @@ def done_work(store: Store, leg: str, *, root: bool, part: str | None = None) ->
     prefix = "corpus/units" if root else f"corpus/columns/{leg}"
     if part is not None:
         prefix = f"{prefix}/{part}"
-    return {PurePosixPath(path).stem for path in store.list(prefix) if path.endswith(".parquet")}
+    return {path[path.rfind("/") + 1 : -len(".parquet")] for path in store.list(prefix) if path.endswith(".parquet")}
 
 
 def read_root_unit(store: Store, unit_id: str) -> pa.Table:

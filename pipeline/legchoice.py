@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from corpus import compact, units
+from corpus import compact
+from corpus.compacted import compacted_files
 from corpus.schema import IDENTITY, OUTCOME
 from corpus.store import Store
 from corpus.view_query import ViewError, corpus_schema
@@ -45,18 +46,17 @@ def choose(store: Store, named: Sequence[str] = ()) -> Legs:
     """
     started = legs_of(store)
     wanted = _with_ancestors(started, named) if named else list(started)
-    done = {leg: units.done_units(store, leg, root=leg == next(iter(started))) for leg in wanted}
-    names = [leg for leg in wanted if done[leg]]
+    Legs(wanted, []).compact(store)
+    rows = {leg: sum(file.rows for file in compacted_files(store, leg)) for leg in wanted}
+    names = [leg for leg in wanted if rows[leg]]
     for leg in wanted:
-        if not done[leg]:
+        if not rows[leg]:
             log.warning("leg %s has committed nothing yet: its columns are left out", leg)
-        elif behind := len(done[names[0]] - done[leg]):
-            log.warning("leg %s has not done %d units yet: their clips are left out", leg, behind)
+        elif behind := rows[names[0]] - rows[leg]:
+            log.warning("leg %s has not come to %d clips yet: they are left out", leg, behind)
     before = {started[leg].get("after") for leg in names}
-    legs = Legs(names, [leg for leg in names if leg not in before])
-    legs.compact(store)
     _refuse_doubles(store, started, names)
-    return legs
+    return Legs(names, [leg for leg in names if leg not in before])
 
 
 def line_of(started: Mapping[str, Mapping[str, Any]], leg: str) -> list[str]:
