@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.config import RecipeError, load_recipe
 from pipeline.verbs import again
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,9 @@ def test_no_file_and_no_line_of_a_run_holds_a_secret(site, proxy: str, plugin_di
     config.write_text(yaml.safe_dump(recipe))
     said = autorecap(ray_folder, "plan", config)
     said += autorecap(ray_folder, "run", config)
-    said += autorecap(ray_folder, "run", config, "--set", "ytdlp.sessions.0.proxy=[1]")
+    with pytest.raises(RecipeError) as mistake:
+        load_recipe(config, [f"ytdlp.sessions.0.proxy={{hidden: {PASSWORD}}}"])
+    said += str(mistake.value)
     basic = {authorization for authorization, _ in Proxy.seen}
     assert len(basic) == 1, "it did go through the proxy"
     assert {f"session={COOKIE}"} == {cookie for _, cookie in Proxy.seen}
