@@ -125,7 +125,7 @@ class Keys:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-4096"):  # 4 MiB; the rest is the system's to keep
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-4096"):  # 4 MiB
             self._database.execute(f"PRAGMA {pragma}")
         for name in ("known", "met"):
             self._database.execute(f"CREATE TABLE {name} (digest BLOB PRIMARY KEY) WITHOUT ROWID")
