@@ -36,7 +36,7 @@ def tables_of(view: Any, needed: Sequence[Ints], scratch: Path | None = None) ->
         _spread(view, needed, files)
         for file in files:
             with pa.OSFile(str(file)) as opened, pa.ipc.open_stream(opened) as reader:
-                yield reader.read_all()
+                yield reader.read_all().combine_chunks()
             file.unlink()
 
 
