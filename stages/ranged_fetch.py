@@ -21,7 +21,7 @@ from typing import Literal
 from stages.faults import Fault
 from stages.media import Address
 from stages.partial import BLOCK_BYTES, PartialMedia, PartialStore, Told
-from stages.ranges import FIRST_BYTES, Expected, RangeCosts, next_request_bytes
+from stages.ranges import FIRST_BYTES, Expected, RangeCosts, first_request_bytes, next_request_bytes
 from stages.transcript import Span
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class RangedFetch:
             return None
         store = PartialStore(folder / NAME)
         began_here = store.told is None
-        blocks = _Blocks(self, store, read)
+        blocks = _Blocks(self, store, read, address.duration_ms)
         try:
             blocks.begin()
             if not self._may_pay(address, store.size_bytes):
@@ -118,8 +118,9 @@ class RangedFetch:
 class _Blocks:
     """Brings blocks into a store."""
 
-    def __init__(self, wanted: RangedFetch, store: PartialStore, read: ReadRange) -> None:
+    def __init__(self, wanted: RangedFetch, store: PartialStore, read: ReadRange, duration_ms: int | None) -> None:
         self._wanted = wanted
+        self._duration_ms = duration_ms
         self._store = store
         self._read = read
         self._ends_s = time.monotonic() + wanted.max_s if wanted.max_s is not None else None
@@ -138,11 +139,11 @@ class _Blocks:
 
     def fetch(self, block: int) -> None:
         """Bring this block and some after it: more of them where it follows on what was asked for before."""
-        size = FIRST_BYTES
+        size = self._first_bytes()
         if self._after is not None and self._after[0] == block:
             size = next_request_bytes(self._after[1])
         count = 1
-        while count < size // BLOCK_BYTES and block + count < self._store.blocks and not self._store.has(block + count):
+        while count * BLOCK_BYTES < size and block + count < self._store.blocks and not self._store.has(block + count):
             count += 1
         first = block * BLOCK_BYTES
         answer = self._ask(first, min(first + count * BLOCK_BYTES, self._store.size_bytes) - 1)
@@ -150,6 +151,12 @@ class _Blocks:
             raise NoRanges("it has changed since its first bytes came")
         self._store.put(block, answer.body)
         self._after = (block + count, size)
+
+    def _first_bytes(self) -> int:
+        if self._duration_ms is None:
+            return FIRST_BYTES
+        spans, size = self._wanted.spans_ms, self._store.size_bytes
+        return first_request_bytes(spans, duration_ms=self._duration_ms, size_bytes=size)
 
     def _ask(self, first: int, last: int) -> _Told:
         if self._ends_s is not None and time.monotonic() > self._ends_s:

@@ -19,15 +19,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages.partial import BLOCK_BYTES
 from stages.transcript import Span
 
-#: The first request of a stretch asks for so much, each next one for twice as much as the one before, up to the most.
+#: The first request of a file asks for so much; that of a stretch for what a span takes, but no less. Each next one
+#: asks for twice as much as the one before, up to the most.
 FIRST_BYTES = 262_144
 MOST_BYTES = 4_194_304
 #: Read before and after a span: run-in, what decoders read ahead, and the way from a seek's landing place.
 AROUND_MS = (3000, 2000)
-#: Requests of FIRST_BYTES that a seek takes in a container without an index (measured: benchmarks/ranges.py).
-_SEEK_REQUESTS = {"ogg": 3, "oga": 3, "opus": 3, "flac": 2}
+#: Requests that a seek takes in a container without an index (measured: benchmarks/ranges.py).
+_SEEK_REQUESTS = {"ogg": 4, "oga": 4, "opus": 4, "flac": 2}
 #: What is expected may be wrong: ranges are taken where they promise to be done in this share of the whole file's time.
 WORTH_IT = 0.75
 #: Containers that can be sought in; the others are read from their start.
@@ -70,16 +72,25 @@ def expected_of_ranges(spans_ms: Sequence[Span], *, duration_ms: int, size_bytes
     per_ms = size_bytes / max(duration_ms, 1)
     if ext not in _SOUGHT:
         spans_ms = [(0, max((end for _, end in spans_ms), default=0))]
-    stretches = _stretches(spans_ms, FIRST_BYTES / per_ms)
+    first = first_request_bytes(spans_ms, duration_ms=duration_ms, size_bytes=size_bytes)
+    stretches = _stretches(spans_ms, first / per_ms)
     requests = _HEAD_REQUESTS
-    needed = 2.0 * FIRST_BYTES + _INDEX_BYTES_PER_S.get(ext, 0) * duration_ms / 1000
+    needed = float(FIRST_BYTES + first) + _INDEX_BYTES_PER_S.get(ext, 0) * duration_ms / 1000
     for start, end in stretches:
         stretch_bytes = (end - start) * per_ms
         seeks = _SEEK_REQUESTS.get(ext, 0) if start > 0 else 0
-        reads = _requests_for(stretch_bytes)
+        reads = _requests_for(stretch_bytes, first)
         requests += seeks + reads
-        needed += seeks * FIRST_BYTES + max(stretch_bytes, _sum_of(reads - 1)) + FIRST_BYTES / 2
+        needed += seeks * first + max(stretch_bytes, _sum_of(reads - 1, first)) + first / 2
     return Expected(requests=requests, size_bytes=min(needed, size_bytes * 1.0))
+
+
+def first_request_bytes(spans_ms: Sequence[Span], *, duration_ms: int, size_bytes: float) -> int:
+    """How much to ask for where a stretch begins: what half of the spans take with what is read around them."""
+    lengths = sorted(end - start for start, end in spans_ms) or [0]
+    usual_ms = lengths[len(lengths) // 2] + sum(AROUND_MS)
+    wanted = usual_ms * size_bytes / max(duration_ms, 1) + BLOCK_BYTES  # a span begins somewhere in its first block
+    return int(min(max(wanted, FIRST_BYTES), MOST_BYTES))
 
 
 def next_request_bytes(before: int) -> int:
@@ -99,17 +110,17 @@ def _stretches(spans_ms: Sequence[Span], near_ms: float) -> list[Span]:
     return found
 
 
-def _requests_for(size_bytes: float) -> int:
-    growing = int(math.log2(MOST_BYTES // FIRST_BYTES))
+def _requests_for(size_bytes: float, first: int) -> int:
+    growing = math.ceil(math.log2(MOST_BYTES / first)) + 1
     for requests in range(1, growing + 1):
-        if size_bytes <= _sum_of(requests):
+        if size_bytes <= _sum_of(requests, first):
             return requests
-    return growing + math.ceil((size_bytes - _sum_of(growing)) / MOST_BYTES)
+    return growing + math.ceil((size_bytes - _sum_of(growing, first)) / MOST_BYTES)
 
 
-def _sum_of(requests: int) -> int:
+def _sum_of(requests: int, first: int) -> int:
     """Bytes of so many growing requests."""
-    total, size = 0, FIRST_BYTES
+    total, size = 0, first
     for _ in range(requests):
         total, size = total + size, next_request_bytes(size)
     return total
