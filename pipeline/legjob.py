@@ -56,6 +56,7 @@ class LegJob:
     ytdlp: str = field(repr=False)  # JSON; it may hold a password
     devices: tuple[str, ...]  # per group
     threads: tuple[int, ...]  # per group
+    keep_audio: units.KeepAudio = ()
     stage_limit_s: float = 3600.0
     worker_max_memory_mb: float | None = None
 
@@ -174,7 +175,7 @@ def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, u
     if job.is_root:
         planned = attempts.read_planned(store, unit_id, job.legs)
         unit = unit.drop_columns([name for name in passing(job) if name in unit.column_names])
-        result = units.commit_root(store, planned, unit, meta, attempt=attempt)
+        result = units.commit_root(store, planned, unit, meta, attempt=attempt, keep_audio=job.keep_audio)
         if result.committed:
             forget_media(store, Path(job.cache_dir), job.leg, unit_id, planned)
     else:

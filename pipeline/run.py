@@ -116,6 +116,7 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
         ytdlp=json.dumps(ytdlp_options(recipe)),
         devices=tuple(_device(recipe, group.pool) for group in groups),
         threads=tuple(recipe.pool(group.pool).threads if group.pool else 1 for group in groups),
+        keep_audio=definition.keep_audio or (),
         stage_limit_s=recipe.execution.stage_limit_s,
         worker_max_memory_mb=recipe.execution.worker_max_memory_mb,
     )
