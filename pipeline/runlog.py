@@ -42,6 +42,8 @@ class RunLog:
             "outcomes": event.outcomes,
             "error": event.error,
             "stages": [asdict(stage) for stage in event.tally.stages],
+            "commit_bytes": event.tally.commit_bytes,
+            "counts": event.tally.counts,
         }
         with writing(self.folder):
             self._units.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -37,6 +37,7 @@ def run_verb(
 ) -> int:
     from pipeline.config import load_recipe, mask_of
     from pipeline.engine import stop_ray
+    from pipeline.estimate.truth import truth_lines
     from pipeline.governor_actor import snapshot_here
     from pipeline.presence import at_work
     from pipeline.run import LegEnd, UnitDone, run_leg
@@ -54,7 +55,7 @@ def run_verb(
     with (
         run_log(store, "run", recipe.execution.log_level, mask_of(recipe)) as log,
         Display() as display,
-        SitesTold(log.folder, display.say, snapshot_here),
+        SitesTold(log.folder, display.say, snapshot_here) as sites,
     ):
         try:
             with stoppable():
@@ -66,6 +67,7 @@ def run_verb(
                                 log.unit(event)
                             elif isinstance(event, LegEnd):
                                 undone += event.undone
+                                sites.tell()
                             presence.check()
         except Stopped as stopped:
             stop_ray()
@@ -82,6 +84,8 @@ def run_verb(
             f"go on with: {again('run', config, overrides, legs, further)}"
         )
         return 1
+    for line in truth_lines(store, recipe):
+        say(line)
     say(f"next: autorecap select {shlex.quote(recipe.run)} --preset AutoReCapXL")
     return 0
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.display import Display
+from pipeline.estimate.truth import ESTIMATE_PATH
 from pipeline.runfolder import start_run
 from pipeline.verbs import again, say
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pipeline.estimate.facts import PlanFacts
     from pipeline.estimate.probe import ModelRate
     from pipeline.sources import ListReport
-
-#: The last plan's estimate, which a run's end is compared with. Of the clock and the machine: it lies with the logs.
-ESTIMATE_PATH = "logs/estimate.json"
 
 #: A probe of a small plan takes so large a share of its clips, so that it stays short beside the run.
 PROBE_SHARE = 4

@@ -13,8 +13,9 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +25,7 @@ from corpus.storage_faults import storage_fault
 from corpus.work_ids import attempt_of
 from pipeline.chain import Link
 from pipeline.isolate import OPEN, Clip, Crash
-from stages.base import Services, with_columns
+from stages.base import Metrics, Services, with_columns
 from stages.turns import SiteShut
 
 #: One string column that travels with a unit between workers: the tally so far, as JSON in its first row.
@@ -68,6 +69,7 @@ class UnitTally:
     lost: bool = False  # it has killed its worker as often as it may; `error` says so
     commit_seconds: float = 0.0
     commit_bytes: int = 0
+    counts: dict[str, float] = field(default_factory=dict)  # what stages told the metrics, by name
 
     def fail(self, what: str, error: BaseException) -> None:
         """Note that `what` ended with `error`. A full disk, or a site that is shut, is no matter of this unit alone."""
@@ -93,7 +95,8 @@ class UnitRunner:
 
     def __init__(self, links: Sequence[Link], services: Services, stage_limit_s: float | None = None) -> None:
         self._links = list(links)
-        self._services = services
+        self._told = _Told(services.metrics)
+        self._services = replace(services, metrics=self._told)
         self._limit_s = stage_limit_s
         self._open = False
 
@@ -104,7 +107,7 @@ class UnitRunner:
         """
         tally = _tally_of(unit)
         if tally.error is None:
-            with _Warnings(tally.warnings):
+            with _Warnings(tally.warnings), self._told.of(tally):
                 unit = self._run(unit, tally, crashed or {}, share)
         return _with_tally(unit, tally)
 
@@ -304,6 +307,27 @@ def _with_tally(unit: pa.Table, tally: UnitTally) -> pa.Table:
 def finish_unit(unit: pa.Table) -> tuple[pa.Table, UnitTally]:
     """The unit without its travelling column, and its tally."""
     return unit.drop_columns([TALLY]), _tally_of(unit)
+
+
+class _Told(Metrics):
+    """Metrics that are told on, and added up for the unit in hand."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._tally: UnitTally | None = None
+
+    @contextmanager
+    def of(self, tally: UnitTally) -> Iterator[None]:
+        self._tally = tally
+        try:
+            yield
+        finally:
+            self._tally = None
+
+    def count(self, name: str, value: float = 1.0, **tags: str) -> None:
+        if self._tally is not None:
+            self._tally.counts[name] = self._tally.counts.get(name, 0.0) + value
+        self._metrics.count(name, value, **tags)
 
 
 class _Warnings(logging.Handler):
