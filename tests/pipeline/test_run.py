@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from benchmarks.synthetic import write_plan
-from corpus import units
+from corpus import attempts, plan_store, units
 from corpus.store import Store
 from corpus.verify import verify_corpus
 from pipeline.config import Recipe
+from pipeline.retry import retry
 from pipeline.run import LegEnd, LegStart, LegStopped, UnitDone, run_leg
 from pipeline.runfolder import OtherRun, start_run
 
@@ -197,3 +198,26 @@ def test_a_signal_drops_the_units_in_flight_and_says_how_to_go_on(tmp_path, sign
     assert f"autorecap run {config}" in errors
     assert 0 < len(units.done_units(store, "fetch", root=True)) < 30
     assert verify_corpus(store, ["fetch"]).ok
+
+
+def test_a_retry_is_worked_like_a_unit_and_taken_up_by_the_next_leg(tmp_path):
+    store = planned(tmp_path, units=2)
+    clip_id = plan_store.read_unit(store, "00000-00001").column("clip_id")[1].as_py()
+    faults = tmp_path / "fetch.faults.json"
+    faults.write_text(json.dumps({clip_id: "timeout"}))
+    legs = {
+        "fetch": {"stages": [{"use": f"{HERE}:Faulty"}]},
+        "models": {"after": "fetch", "stages": [{"use": f"{HERE}:Caption", "model": True}]},
+    }
+    config = Recipe.model_validate({"name": "trial", "run": str(tmp_path), "legs": legs})
+    start_run(config)
+    for leg in ("fetch", "models"):
+        events(store, config, leg)
+    faults.write_text("{}")
+    assert retry(str(tmp_path), reasons=["timeout"]).clips["fetch"] == {"timeout": 1}
+    for leg in ("fetch", "models"):
+        done = [event.unit_id for event in events(store, config, leg) if isinstance(event, UnitDone)]
+        assert done == ["00000-00001.r1"]
+        rows = attempts.read_latest(store, leg, "00000-00001", root=leg == "fetch")
+        assert rows.column("attempt").to_pylist() == [0, 1, 0, 0]
+    assert verify_corpus(store, ["fetch", "models"]).ok
