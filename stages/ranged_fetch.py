@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: The list of blocks in a source's folder of the media cache: the `media_path` of what was fetched by ranges.
 NAME = "ranges.json"
+#: No source is larger; a sparse file of any length that a site claims is not made.
+MAX_SIZE_BYTES = 64 << 30
 #: Until the first answer tells the size: 128 kbit/s.
 _USUAL_BYTES_PER_MS = 16
 
@@ -170,6 +172,8 @@ class _Blocks:
         answer = self._read(first, last)
         if answer.told is None:
             raise NoRanges("the site does not answer ranges")
+        if answer.told.size_bytes > MAX_SIZE_BYTES:
+            raise NoRanges("the site claims a size beyond all bounds")
         if answer.first != first or len(answer.body) != min(last + 1, answer.told.size_bytes) - first:
             raise NoRanges("the site answered another range than was asked for")
         return _Told(answer.body, answer.told)

@@ -20,7 +20,9 @@ from stages.base import Services
 from stages.cut import Cut
 from stages.fetch import Fetch
 from stages.media import Address, YtdlpMedia, to_json
-from stages.partial import BLOCK_BYTES, PartialStore
+from stages.partial import BLOCK_BYTES, PartialStore, Told
+from stages.ranged_fetch import RangeAnswer, RangedFetch
+from stages.ranges import RangeCosts
 
 SECONDS = 60
 #: Name -> what ffmpeg is told, and whether the container can be sought in.
@@ -197,6 +199,17 @@ def test_an_empty_file_and_a_tiny_one(site, services: Services, files):
     assert {row["reason"] for row in rows} == {"empty_file"}
     rows = run(services, clips_of(source(site, "y.wav", files["x.wav"][:2000]), SPANS[:1], "t"), ranges="always")
     assert rows[0]["reason"] == "past_end"
+
+
+def test_a_claimed_size_beyond_all_bounds_makes_no_file(tmp_path: Path):
+    def read(first: int, last: int) -> RangeAnswer:
+        return RangeAnswer(first=first, body=bytes(last + 1 - first), told=Told(size_bytes=10**15, etag='"1"'))
+
+    costs = RangeCosts(mb_per_s=20, latency_ms=50, requests_per_s=10)
+    wanted = RangedFetch(mode="always", costs=costs, spans_ms=[(0, 1000)])
+    address = Address(url="http://127.0.0.1/x.ogg", format_id="a", ext="ogg", protocol="http")
+    assert wanted(address, read, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 # What passes, what does not.
