@@ -128,8 +128,8 @@ class _Reader:
 
     def __call__(self) -> list[pa.Table]:
         run_root, unit_id = self._job.run_root, self._unit_id
-        with _tries(run_root, self._wave, READING).begun(unit_id) as number:
-            if number > self._limit:
+        with _tries(run_root, self._wave, READING, self._limit).begun(unit_id) as may:
+            if not may:
                 return [given_up(unit_id)]
             with process_watch(run_root)(STAGE + READ, unit_id, limit_s=self._job.stage_limit_s):
                 return [read_unit_or_say(self._job, unit_id)]
@@ -145,13 +145,13 @@ class _Worker:
         self._runner = UnitRunner(job.links(group), services, job.stage_limit_s)
         self._wear = Wear(job.worker_max_memory_mb)
 
-    def work(self, unit: pa.Table, tries: Tries, limit: int) -> pa.Table:
+    def work(self, unit: pa.Table, tries: Tries) -> pa.Table:
         """The group's share of the chain; the last group commits and answers with one summary row.
 
-        A unit that has been begun `limit` times before, and was never ended, is given up instead.
+        A unit that has been begun as often as it may, and was never ended, is given up instead.
         """
-        with tries.begun(work_id_of(unit)) as number:
-            unit = give_up(unit) if number > limit else self._runner.run(unit)
+        with tries.begun(work_id_of(unit)) as may:
+            unit = self._runner.run(unit) if may else give_up(unit)
             if not self._is_last:
                 return unit
             with self._watch(STAGE + COMMIT, limit_s=self._job.stage_limit_s):
@@ -168,13 +168,13 @@ def _worker(job: LegJob, group: int) -> _Worker:
 
 
 @lru_cache(maxsize=8)
-def _tries(run_root: str, wave: str, group: int) -> Tries:
-    return Tries(run_root, wave, group)
+def _tries(run_root: str, wave: str, group: int, limit: int) -> Tries:
+    return Tries(run_root, wave, group, limit)
 
 
 def _in_task(unit: pa.Table, job: LegJob, group: int, wave: str, limit: int) -> pa.Table:
     worker = _worker(job, group)
-    done = worker.work(unit, _tries(job.run_root, wave, group), limit)
+    done = worker.work(unit, _tries(job.run_root, wave, group, limit))
     if worker.is_worn():
         leave_after_task()
     return done
@@ -185,12 +185,12 @@ class _InActor:
 
     def __init__(self, job: LegJob, group: int, wave: str, limit: int) -> None:
         self._worker = _Worker(job, group)
-        self._tries, self._limit = Tries(job.run_root, wave, group), limit
+        self._tries = Tries(job.run_root, wave, group, limit)
         self._is_worn = False
 
     def __call__(self, unit: pa.Table) -> pa.Table:
         if self._is_worn:
             leave_actor()
-        done = self._worker.work(unit, self._tries, self._limit)
+        done = self._worker.work(unit, self._tries)
         self._is_worn = self._worker.is_worn()
         return done

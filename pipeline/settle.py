@@ -18,6 +18,8 @@ from typing import Any
 from pipeline.config import Recipe
 from pipeline.isolate import READ, TRIES, Clip, Crash, Death, Isolation, Streak, UnitFault
 from pipeline.legjob import LegJob, summary
+from pipeline.nodes import ask_nodes, at, nodes
+from pipeline.tries import last_begun_s
 from pipeline.worker import UnitTally
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,15 @@ CLOSE_S = 10.0
 
 
 class Settling:
-    """Holds one trial for each group of stages, made when the first unit needs it."""
+    """Holds one trial for each group of stages, made when the first unit needs it.
+
+    Of a cluster's nodes the first group is tried on the one that began the unit last: there its media may be.
+    """
 
     def __init__(self, job: LegJob, recipe: Recipe, streak: Streak) -> None:
         self._job, self._recipe, self._streak = job, recipe, streak
         self._trials: dict[int, Any] = {}
+        self._node_id: str | None = None  # where the first group's trial is, or shall be
 
     def settle(self, unit_id: str) -> dict[str, Any]:
         """The unit's summary row: committed, or with an error that says why not. Raises SetupFault."""
@@ -44,6 +50,7 @@ class Settling:
     def _settle(self, unit_id: str) -> dict[str, Any]:
         import ray
 
+        self._go_to(node_of(self._job.run_root, unit_id))
         unit = self._read(unit_id)
         for group in range(len(self._job.groups)):
             tries = _Tries(self, group, unit)
@@ -63,6 +70,13 @@ class Settling:
         assert death is not None
         raise UnitFault(f"unit {unit_id}: the worker {death.cause} while it was to {READ} the unit")
 
+    def _go_to(self, node_id: str | None) -> None:
+        """Have the next unit tried there; a trial that is elsewhere is given up."""
+        if node_id is not None and node_id != self._node_id:
+            self._node_id = node_id
+            if 0 in self._trials:
+                _end(self._trials.pop(0))
+
     def trial(self, group: int) -> Any:
         """The group's trial, with what a worker of the group is given."""
         if group not in self._trials:
@@ -76,6 +90,8 @@ class Settling:
                 asked = task_resources(self._job, self._recipe.execution)
             else:
                 asked = pool_resources(self._job, group, self._recipe.pool(pool))
+            if group == 0 and self._node_id is not None:
+                asked = {**asked, "scheduling_strategy": at(self._node_id, soft=True)}
             self._trials[group] = ray.remote(Trial).options(max_restarts=0, **asked).remote(self._job, group)
         return self._trials[group]
 
@@ -97,12 +113,8 @@ class Settling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        import ray
-
         for trial in self._trials.values():
-            if kind is None:
-                ray.wait([trial.close.remote()], timeout=CLOSE_S)
-            ray.kill(trial)
+            _end(trial, wait=kind is None)
 
 
 class _Tries:
@@ -118,6 +130,23 @@ class _Tries:
 
     def part(self, clips: Sequence[Clip], share: float) -> Death | None:
         return self._settling.ask(self._group, "part", self._unit, [clip.clip_id for clip in clips], share)[0]
+
+
+def node_of(run_root: str, unit_id: str) -> str | None:
+    """The node that began a lost unit last; None where there is one node only, or none knows of it."""
+    if len(nodes()) < 2:
+        return None
+    answers, _ = ask_nodes(last_begun_s, run_root, unit_id)
+    node, begun_s = max(answers.items(), key=lambda item: item[1], default=(None, 0.0))
+    return node.node_id if node is not None and begun_s else None
+
+
+def _end(trial: Any, *, wait: bool = True) -> None:
+    import ray
+
+    if wait:
+        ray.wait([trial.close.remote()], timeout=CLOSE_S)
+    ray.kill(trial)
 
 
 def _said(crash: Crash) -> tuple[str, str]:

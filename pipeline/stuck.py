@@ -19,14 +19,14 @@ from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import NamedTuple
 
+from pipeline.nodes import ask_nodes
 from pipeline.progress import clock_text
 from pipeline.watchdog import Step, crumbs, is_alive, read_crumb
 
 log = logging.getLogger(__name__)
 
-#: Lines of one alarm, and how long nodes may take to answer it.
+#: Lines of one alarm.
 MOST_LINES = 20
-ANSWER_S = 60.0
 
 
 class InHand(NamedTuple):
@@ -109,17 +109,6 @@ def on_this_node(run_root: str) -> list[list[Step]]:
 
 def in_hand(run_root: str, waiting: Collection[str]) -> list[str]:
     """What the workers of all nodes are at."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    look = ray.remote(num_cpus=0, max_retries=0)(on_this_node)
-    asked = {
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-            run_root
-        ): str(node["NodeManagerAddress"])
-        for node in ray.nodes()
-        if node["Alive"]
-    }
-    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-    found = [InHand(asked[ref], steps) for ref in ready for steps in ray.get(ref)]
-    return [*lines_of(found, waiting, time.time()), *(f"node {asked[ref]} does not answer" for ref in late)]
+    answers, late = ask_nodes(on_this_node, run_root)
+    found = [InHand(node.address, steps) for node, workers in answers.items() for steps in workers]
+    return [*lines_of(found, waiting, time.time()), *(f"node {node.address} does not answer" for node in late)]

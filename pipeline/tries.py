@@ -23,23 +23,30 @@ FORGOTTEN_S = 86_400.0
 
 
 class Tries:
-    """Of one wave (`wave` is its name, new each time) and one group of stages."""
+    """Of one wave (`wave` is its name, new each time) and one group of stages, `limit` for each unit."""
 
-    def __init__(self, run_root: str, wave: str, group: int) -> None:
+    def __init__(self, run_root: str, wave: str, group: int, limit: int) -> None:
         self._folder = crumbs(run_root) / f"tries-{wave}"
-        self._group = group
+        self._group, self._limit = group, limit
         _forget_old(self._folder.parent)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextmanager
-    def begun(self, unit_id: str) -> Iterator[int]:
-        """How many times the unit has been begun, this one counted; forgotten when the block ends alive."""
+    def begun(self, unit_id: str) -> Iterator[bool]:
+        """Whether the unit may be begun. That it has been is forgotten when the block ends alive."""
         path = self._folder / f"{unit_id}.{self._group}"
         with path.open("ab") as file:
             file.write(b".")
-            number = file.tell()
-        yield number
-        path.unlink(missing_ok=True)
+            may = file.tell() <= self._limit
+        yield may
+        if may:
+            path.unlink(missing_ok=True)
+
+
+def last_begun_s(run_root: str, unit_id: str) -> float:
+    """When a unit that was not ended was begun on this node for the last time, as a clock time; 0: never."""
+    begun = [*crumbs(run_root).glob(f"tries-*/{unit_id}.[0-9]*"), *crumbs(run_root).glob(f"tries-*/{unit_id}.-1")]
+    return max((path.stat().st_mtime for path in begun), default=0.0)
 
 
 def _forget_old(folder: Path) -> None:

@@ -64,18 +64,21 @@ def _rows(job: LegJob, recipe: Recipe, left: dict[str, int], meter: LegMeter) ->
     pools = {group.pool: recipe.pool(group.pool) for group in job.groups if group.pool}
     streak = Streak(recipe.execution.crashes_in_a_row)
     while left:
-        lost = len(left)
+        given_up: list[str] = []
         try:
             for row in run_wave(job, list(left), recipe.execution, pools):
-                if not row["lost"] and left.pop(row["unit_id"], None) is not None:
+                if row["lost"]:
+                    given_up.append(row["unit_id"])
+                elif left.pop(row["unit_id"], None) is not None:
                     streak.sources.clear()
                     yield row
+            lost = list(left)
         except TooManyLost as error:
-            log.warning("%s: %d of those that are left are worked by themselves", error, MAX_LOST_IN_A_ROW)
-            lost = MAX_LOST_IN_A_ROW
+            lost = given_up or list(left)[:MAX_LOST_IN_A_ROW]
+            log.warning("%s: %d units are worked by themselves", error, len(lost))
         try:
             with Settling(job, recipe, streak) as settling:
-                for unit_id in list(left)[:lost]:
+                for unit_id in lost:
                     log.warning("unit %s was lost with its worker: it is worked by itself", unit_id)
                     meter.lost(1)
                     row = settling.settle(unit_id)
