@@ -87,7 +87,7 @@ def test_a_view_and_an_export_on_a_full_disk_leave_nothing_and_are_made_when_the
     small_disk.grow(4096)
     run, out = small_disk.path / "run", small_disk.path / "shards"
     small_corpus().make(run)
-    filler = small_disk.fill(leave_kb=4)
+    filler = small_disk.fill()
     with pytest.raises(StorageFault, match="no space left"):
         select(str(run), "all")
     assert Store(str(run)).list("views") == Store(str(run)).list("views", temporary=True) == []
