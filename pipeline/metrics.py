@@ -14,6 +14,8 @@ a process tells `MAX_VALUES` apart and calls the rest `other`.
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Values of one label of one metric that a process tells apart.
 MAX_VALUES = 64
+#: How often gauges are told again: half the time between two reports of a process to its node's agent.
+AGAIN_S = 5.0
 #: Seconds of a unit: from a no-op stage on 128 clips to an hour of downloads.
 UNIT_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 #: Seconds of a commit: from a local disk to a slow object store.
@@ -130,6 +134,7 @@ class RayMetrics(Metrics):
         self._run = run
         self._made: dict[str, Any] = {}
         self._seen: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._stand: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
 
     def count(self, name: str, value: float = 1.0, **tags: str) -> None:
         """Add to a counter; nothing for a value of 0 or less."""
@@ -142,9 +147,22 @@ class RayMetrics(Metrics):
             histogram.observe(value, tags=self._bounded(name, tags))
 
     def set(self, name: str, value: float, **tags: str) -> None:
-        """What a gauge stands at from now on."""
+        """What a gauge stands at from now on. Ray forgets a gauge that is not told again: a thread does that."""
         if gauge := self._get(name, "gauge", tags):
-            gauge.set(value, tags=self._bounded(name, tags))
+            bounded = self._bounded(name, tags)
+            gauge.set(value, tags=bounded)
+            if not self._stand:
+                threading.Thread(target=self._tell_again, name="gauges", daemon=True).start()
+            self._stand[name, tuple(bounded.items())] = value
+
+    def _tell_again(self) -> None:
+        import ray
+
+        while ray.is_initialized():
+            for (name, tags), value in list(self._stand.items()):
+                self._made[name].set(value, tags=dict(tags))
+            time.sleep(AGAIN_S)
+        self._stand.clear()
 
     def _get(self, name: str, kind: str, tags: dict[str, str]) -> Any:
         """None where there is nothing to tell it to: no Ray yet, or no such metric."""

@@ -85,8 +85,9 @@ def test_a_leg_is_seen_by_prometheus_with_the_values_of_its_run(port, tmp_path):
     for kind in ("ok", "ok", "http_429"):
         governor.report(rules, governor.ask(rules, "example.org"), kind)
     assert list(run_leg(store, asked, "fetch"))[-1].committed == 4
-    scrape(port, r'requests_total\{[^}]*outcome="http_429"')  # the governor tells by its own clock
-    series = scrape(port, r'leg_running\{[^}]*run="seen"[^}]*\} 0\.0')  # the last thing that the driver tells
+    # The governor tells by its own clock; the last thing that the driver tells is that the leg has ended.
+    sites = scrape(port, r'site_sessions\{[^}]*state="cooling down"[^}]*\} 1\.0')
+    series = scrape(port, r'leg_running\{[^}]*run="seen"[^}]*\} 0\.0')
 
     def value(name, run="seen", **labels):
         return labelled(series, name, run=run, **labels)
@@ -113,7 +114,7 @@ def test_a_leg_is_seen_by_prometheus_with_the_values_of_its_run(port, tmp_path):
     assert value("autorecap_leg_running") == value("autorecap_pool_workers") == 0
     assert value("autorecap_requests_total", run="cluster", site="example.org", outcome="ok") == 2
     assert value("autorecap_requests_total", run="cluster", site="example.org", outcome="http_429") == 1
-    assert value("autorecap_site_sessions", run="cluster", state="cooling down") == 1
+    assert labelled(sites, "autorecap_site_sessions", run="cluster", site="example.org", state="cooling down") == 1
 
 
 def test_labels_are_bounded_and_what_is_unknown_is_said_once(port, caplog):
