@@ -155,11 +155,12 @@ class Trial:
         finish(autorecap("verify", str(run), "--decode", "--sweep"))
 
     def kill(self, kinds: list[str], chance: random.Random, nodes: Any, say: Any) -> None:
-        """Kill one after the other, each after at least one new commit, until the run is over."""
+        """Kill one after the other, each after at least one new commit, spread over both legs."""
         driver: subprocess.Popen[bytes] | None = None
+        widest = max(int(1.6 * 2 * units_planned(self.killed) / len(kinds)) - 1, 1)
         for number, kind in enumerate(kinds, 1):
             starts_before, before = self.tally.starts, sum(units_done(self.killed))
-            wanted = before + chance.randint(1, 2)
+            wanted = before + chance.randint(1, widest)
             while sum(units_done(self.killed)) < wanted:
                 if driver is None or driver.poll() is not None:
                     if sum(units_done(self.killed)) == 2 * units_planned(self.killed):
