@@ -157,13 +157,15 @@ class Trial:
     def kill(self, kinds: list[str], chance: random.Random, nodes: Any, say: Any) -> None:
         """Kill one after the other, each after at least one new commit, spread over both legs."""
         driver: subprocess.Popen[bytes] | None = None
-        widest = max(int(1.6 * 2 * units_planned(self.killed) / len(kinds)) - 1, 1)
+        total = 2 * units_planned(self.killed)
+        widest = max(int(1.6 * total / len(kinds)) - 1, 1)
         for number, kind in enumerate(kinds, 1):
             starts_before, before = self.tally.starts, sum(units_done(self.killed))
-            wanted = before + chance.randint(1, widest)
+            enough = total - 4 * (len(kinds) - number + 1)  # so that there are commits left for those that come
+            wanted = max(min(before + chance.randint(1, widest), enough), before + 1)
             while sum(units_done(self.killed)) < wanted:
                 if driver is None or driver.poll() is not None:
-                    if sum(units_done(self.killed)) == 2 * units_planned(self.killed):
+                    if sum(units_done(self.killed)) == total:
                         say(f"the run was over before kill {number}")
                         return
                     if self.tally.starts == starts_before + 3:
