@@ -146,7 +146,8 @@ class Governor:
 
 def _shut(rules: Rules, site: str, gates: Mapping[str, Gate], now_s: float) -> str:
     """Why the site is shut to all these sessions, or nothing."""
-    if any(gate.opens_s() <= now_s or gate.why not in AGAINST for gate in gates.values()):
+    # Whose pause is over is let in, or is being tried with a request: how that ends is worth waiting for.
+    if any(gate.paused_until_s <= now_s or gate.why not in AGAINST for gate in gates.values()):
         return ""
     since_s = max(now_s if gate.refused_since_s is None else gate.refused_since_s for gate in gates.values())
     opens_s = min(gate.opens_s() for gate in gates.values())

@@ -202,6 +202,18 @@ def test_a_site_that_lets_nobody_in_for_long_is_shut_and_says_who_is_where():
     assert not tried.turn().shut
 
 
+def test_a_shut_site_is_not_shut_to_others_while_the_next_day_one_request_tries_it():
+    tried = Tried(ONE)
+    while not tried.turn().shut:
+        tried.go("blocked")
+    tried.clock.now_s += 100_000
+    probe = tried.turn()
+    other = tried.governor.ask(ONE, SITE)
+    assert (other.shut, other.session) == ("", ""), "it waits for what comes of the probe"
+    tried.governor.report(ONE, probe, "blocked", "another source")
+    assert tried.turn().shut, "the site has let nobody in for a day: one request was enough to tell"
+
+
 def test_a_retry_after_beyond_all_patience_shuts_the_site_at_once():
     tried = Tried(ONE)
     tried.go("http_429", retry_after_s=100_000)
