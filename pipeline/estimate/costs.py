@@ -44,6 +44,8 @@ class SiteCosts:
     plan_requests: int
     requests_per_s: float
     bytes: int
+    #: None of its sources says how long it is (lists with given clips do not): `bytes` is 0 then, and says nothing.
+    size_unknown: bool = False
 
     @property
     def days(self) -> float:
@@ -93,6 +95,11 @@ class Costs:
         return sum(site.bytes for site in self.sites)
 
     @property
+    def size_unknown(self) -> bool:
+        """Whether `bytes` leaves a site out."""
+        return any(site.size_unknown for site in self.sites)
+
+    @property
     def requests(self) -> int:
         return sum(site.requests for site in self.sites)
 
@@ -105,7 +112,8 @@ class Costs:
         """Everything, with fixed keys."""
         models = [{**asdict(model), "hours": model.hours} for model in self.models]
         sites = [{**asdict(site), "days": site.days, "plan_days": site.plan_days} for site in self.sites]
-        sums = {"sources": self.sources, "bytes": self.bytes, "requests": self.requests, "days": self.days}
+        names = ("sources", "bytes", "size_unknown", "requests", "days")
+        sums = {name: getattr(self, name) for name in names}
         return {**asdict(self), "outcomes": dict(self.outcomes), "sites": sites, "models": models, **sums}
 
 
@@ -151,6 +159,7 @@ def _site(name: str, facts: PlanFacts, recipe: Recipe, assumed: Assumptions) -> 
         plan_requests=plan_requests,
         requests_per_s=rate,
         bytes=round(media_ms / 1000 * assumed.media_bytes_per_s),
+        size_unknown=known is not None and known.planned > 0 and known.timed == 0,
     )
 
 

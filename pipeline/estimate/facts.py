@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from corpus import plan_store
+from corpus.latest import latest_sources
 from corpus.store import Store
 
 #: Sites that are named; what else is asked is counted together.
@@ -108,24 +109,23 @@ def site_of(kind: str, location: str) -> str:
 
 
 def plan_facts(store: Store) -> PlanFacts:
-    """Of all parts that are planned; of the others what is listed."""
+    """Of all parts that are planned, each source as its latest attempt left it; of the others what is listed."""
     facts = PlanFacts()
+    for part, sources in latest_sources(store, ["source_key", "outcome", "clips", "duration_ms"]):
+        inputs = plan_store.read_inputs(store, part, ["source_key", "kind", "location"])
+        site_of_key = dict(zip(inputs.column("source_key").to_pylist(), _sites(inputs), strict=True))
+        for key, outcome, clips, duration_ms in _rows(sources, *sources.column_names):
+            facts.add_source(site_of_key.get(key, OTHERS), outcome, clips, 0, duration_ms)
+        facts.audio_ms += sum(info.audio_ms for info in plan_store.units_of(store, part))
     planned = set(plan_store.planned_parts(store))
     for part in plan_store.parts(store):
-        inputs = plan_store.read_inputs(store, part, ["source_key", "kind", "location"])
-        sites = [site_of(*row) for row in _rows(inputs, "kind", "location")]
-        if part in planned:
-            _add_part(facts, store, part, dict(zip(inputs.column("source_key").to_pylist(), sites, strict=True)))
-        else:
-            facts.waiting.update(sites)
+        if part not in planned:
+            facts.waiting.update(_sites(plan_store.read_inputs(store, part, ["kind", "location"])))
     return facts.with_few_sites()
 
 
-def _add_part(facts: PlanFacts, store: Store, part: str, site_of_key: dict[str, str]) -> None:
-    sources = plan_store.read_part_sources(store, part, ["source_key", "outcome", "clips", "duration_ms"])
-    for key, outcome, clips, duration_ms in _rows(sources, "source_key", "outcome", "clips", "duration_ms"):
-        facts.add_source(site_of_key.get(key, OTHERS), outcome, clips, 0, duration_ms)
-    facts.audio_ms += sum(info.audio_ms for info in plan_store.units_of(store, part))
+def _sites(inputs: pa.Table) -> list[str]:
+    return [site_of(*row) for row in _rows(inputs, "kind", "location")]
 
 
 def _rows(table: pa.Table, *names: str) -> Iterable[tuple[Any, ...]]:

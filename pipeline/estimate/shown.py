@@ -29,9 +29,12 @@ def estimate_lines(costs: Costs) -> list[str]:
 def _site_line(costs: Costs, site: SiteCosts) -> str:
     parts = []
     if site.requests:
+        fetched = f"{size(site.bytes)} at most to fetch ({costs.assumptions.media_bytes_per_s * 8 / 1000:g} kbit/s)"
+        if site.size_unknown:
+            fetched = "how much to fetch is not known (no list says how long its sources are)"
         parts.append(
-            f"{size(site.bytes)} at most to fetch ({costs.assumptions.media_bytes_per_s * 8 / 1000:g} kbit/s), "
-            f"{site.requests:,} requests, {duration(site.days * 86_400)} at {site.requests_per_s:g} requests/s"
+            f"{fetched}, {site.requests:,} requests, "
+            f"{duration(site.days * 86_400)} at {site.requests_per_s:g} requests/s"
         )
     if site.plan_requests:
         parts.append(f"planning: {site.plan_requests:,} requests, {duration(site.plan_days * 86_400)}")

@@ -39,7 +39,7 @@ def truth_lines(store: Store, recipe: Recipe) -> list[str]:
         return []
     truth = read_truth(store)
     rows = [
-        ("fetched", size(told["bytes"]), size(truth.fetched_bytes)),
+        ("fetched", "not known" if told.get("size_unknown") else size(told["bytes"]), size(truth.fetched_bytes)),
         ("on disk", size(told["disk_bytes"]), size(truth.committed_bytes)),
     ]
     if recipe.execution.ray_address is None:  # a cluster's governor counts for whoever else uses the cluster, too

@@ -2,10 +2,12 @@
 
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from benchmarks.synthetic import write_plan
 from corpus import plan_store
+from corpus.schema import PLAN, SOURCES
 from corpus.store import Store
 from pipeline.config import Recipe
 from pipeline.estimate.costs import Assumptions, estimate
@@ -52,7 +54,15 @@ def test_pictures_cost_a_request_a_source():
 
 def test_sources_without_a_length_are_as_long_as_the_others():
     assert estimate(facts(timed=250), recipe()).bytes == 1000 * 240 * 16_000
-    assert estimate(facts(timed=0), recipe()).bytes == 0
+
+
+def test_where_no_source_says_its_length_the_size_is_not_known():
+    costs = estimate(facts(timed=0), recipe())
+    assert (costs.bytes, costs.size_unknown, costs.as_json()["size_unknown"]) == (0, True, True)
+    (line,) = [line for line in estimate_lines(costs) if "site" in line]
+    assert "how much to fetch is not known" in line
+    assert "1,000 requests" in line
+    assert not estimate(facts(), recipe()).size_unknown
 
 
 def test_a_sample_stands_for_all():
@@ -94,6 +104,23 @@ def test_a_plan_on_disk(tmp_path):
     (first, second) = estimate(found, recipe()).sites
     assert (first.plan_requests, second.plan_requests) == (0, 2)
     assert any("1 listed sources are not planned yet" in line for line in estimate_lines(estimate(found, recipe())))
+
+
+def test_a_source_that_was_tried_again_counts_once(tmp_path):
+    store = Store(str(tmp_path))
+    entry = SourceEntry(source_key="k", kind="url", location="https://a.org/1")
+    tried = {"source_key": "k", "source_id": "k", "transcript_kind": "none", "clips": 0, "attempt": 0}
+    again = to_table([entry]).append_column("attempt", pa.array([1], pa.int16()))
+    attempts = [
+        (to_table([entry]), PLAN.empty_table(), {**tried, "outcome": "failed", "reason": "timeout"}),
+        (again, PLAN.empty_table(), {**tried, "outcome": "planned", "duration_ms": 60_000}),
+    ]
+    for number, (listed, clips, source) in enumerate(attempts):
+        plan_store.write_inputs(store, f"{number:05d}", listed)
+        plan_store.write_part(store, f"{number:05d}", clips, pa.Table.from_pylist([source], schema=SOURCES))
+    found = plan_facts(store)
+    assert found.outcomes == Counter(planned=1)
+    assert (found.sites["a.org"].sources, found.sites["a.org"].planned) == (1, 1)
 
 
 def test_nothing_planned_is_told_without_a_fault():

@@ -57,5 +57,13 @@ def test_requests_of_a_shared_cluster_are_not_ours(tmp_path):
     assert "requests" not in "\n".join(truth_lines(logged(tmp_path), recipe(ray_address="auto")))
 
 
+def test_a_size_that_was_not_known_is_no_zero(tmp_path):
+    store = logged(tmp_path)
+    told = json.loads(store.read(ESTIMATE_PATH))
+    store.replace(ESTIMATE_PATH, json.dumps({**told, "bytes": 0, "size_unknown": True}).encode())
+    (row,) = [row for row in truth_lines(store, recipe()) if "fetched" in row]
+    assert row.split() == ["fetched", "not", "known", "1", "MB"]
+
+
 def test_without_an_estimate_nothing_is_told(tmp_path):
     assert truth_lines(Store(str(tmp_path)), recipe()) == []
