@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
@@ -109,6 +110,11 @@ def compacted_files(store: Store, leg: str) -> list[Compacted]:
     return files
 
 
+def is_sound(file: Compacted, opened: BinaryIO) -> bool:
+    """Whether the bytes are those that the file's name tells of."""
+    return hashlib.file_digest(opened, "sha256").hexdigest().startswith(file.sha256)  # type: ignore[arg-type]
+
+
 def content_sha256(unit_hashes: Iterable[tuple[str, str]]) -> str:
     """One hash for many units' files: of their names and SHA-256, in order."""
     return hashlib.sha256("".join(f"{name} {sha256}\n" for name, sha256 in unit_hashes).encode()).hexdigest()
@@ -146,7 +152,7 @@ def take_away(store: Store, paths: Sequence[str]) -> None:
     """Delete compacted files that have been replaced; what a view refers to stays.
 
     A mark is put before the views are read, and `select` looks for marks after its view is written: whichever of the
-    two comes second sees the other.
+    two comes second sees the other. A mark that is gone was taken for a killed compaction's: its file stays.
     """
     if not paths:
         return
@@ -155,7 +161,7 @@ def take_away(store: Store, paths: Sequence[str]) -> None:
         store.put_if_absent(path + own, b"")
     needed = {path for summary in view_summaries(store).values() for path in files_of_view(summary)}
     for path in paths:
-        if path not in needed:
+        if path not in needed and store.exists(path + own):
             store.delete(path)
         store.delete(path + own)
 

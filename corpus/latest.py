@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from corpus import attempts, plan_store, units
 from corpus.compacted import Compacted, compacted_files, made_of
 from corpus.store import Store
+from corpus.view_rows import whole_units
 from corpus.work_ids import work_id
 
 #: Rows of a compacted file that are read at a time.
@@ -39,8 +40,8 @@ def latest_clips(
     for file in compacted_files(store, leg):
         use = _units_to_use(file, numbers)
         with suppress(FileNotFoundError), store.open(file.path) as opened:  # a compaction may just have replaced it
-            for batch in pq.ParquetFile(opened).iter_batches(_BATCH_ROWS, columns=names):
-                rows = pa.Table.from_batches([batch])
+            batches = pq.ParquetFile(opened).iter_batches(_BATCH_ROWS, columns=names)
+            for rows in whole_units(batches, True):  # of a file that goes while it is read no unit is seen by half
                 rows = rows.filter(pc.is_in(rows.column("unit_id"), value_set=pa.array(use, pa.string())))
                 seen.update(pc.unique(rows.column("unit_id")).to_pylist())
                 yield rows

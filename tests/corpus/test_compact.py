@@ -1,12 +1,14 @@
 import functools
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.synthetic import write_plan
-from corpus import compact, compacted, plan_store, units, views
+from corpus import compact, compacted, latest, plan_store, units, views
 from corpus.compacted import CompactionError
 from corpus.counts import count_outcomes
 from corpus.groups import scan
@@ -232,6 +234,42 @@ def test_a_file_that_is_about_to_go_is_not_referred_to(store, monkeypatch):
     monkeypatch.setattr(compacted, "_MARKS_STAY_S", 0.1)
     assert select(store, ["fetch", "models"], "v").clips == view.clips  # the mark of one that was killed
     assert store.list("corpus/compacted/fetch") == [path]
+
+
+def test_a_compaction_whose_mark_was_taken_for_a_killed_ones_leaves_the_file(store, monkeypatch):
+    """It had read the views before this one was written, and then slept for longer than a mark stays."""
+    (path,) = store.list("corpus/compacted/fetch")
+    real = compacted.view_summaries
+
+    def reads_and_sleeps(store):
+        before = real(store)
+        monkeypatch.setattr(compacted, "view_summaries", real)
+        monkeypatch.setattr(compacted, "_MARKS_STAY_S", 0.0)
+        select(store, ["fetch"], "v")
+        return before
+
+    monkeypatch.setattr(compacted, "view_summaries", reads_and_sleeps)
+    compacted.take_away(store, [path])
+    assert open_view(store, "v").read().num_rows == open_view(store, "v").clips
+    assert store.list("corpus/compacted/fetch") == [path]
+
+
+def test_a_file_that_goes_while_it_is_read_is_read_up_to_a_whole_unit(store, monkeypatch):
+    """An object store has no open files: what comes next is not there any more."""
+
+    class Going:
+        def __init__(self, file):
+            self.whole = pq.ParquetFile(file)
+
+        def iter_batches(self, rows, columns):
+            yield from list(self.whole.iter_batches(rows, columns=columns))[:2]
+            raise FileNotFoundError
+
+    monkeypatch.setattr(latest, "_BATCH_ROWS", 7)  # units have 16
+    monkeypatch.setattr(latest, "pq", SimpleNamespace(ParquetFile=Going))
+    tables = latest.latest_clips(store, "fetch", ["clip_id"], root=True)
+    found = [clip for rows in tables for clip in rows.column("clip_id").to_pylist()]
+    assert sorted(found) == sorted(read(store, ["fetch"], ["clip_id"]).column("clip_id").to_pylist())
 
 
 def test_compactions_and_views_at_once_while_units_are_committed(store, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from corpus import compact, units, view_query, views
+from corpus import compact, units, verify_views, view_query, views
 from corpus.expression import ExpressionError
 from corpus.schema import VIEW, fields
 from corpus.verify_views import look_at_views
@@ -287,3 +287,41 @@ def test_verify_tells_of_views_that_refer_to_what_is_gone(small_corpus, tmp_path
     assert "view v refers to corpus/compacted/fetch" in look_at_views(store).detail
     store.replace("views/v.parquet", b"no parquet")
     assert "damaged" in look_at_views(store).detail
+    store.replace("views/v.json", store.read("views/v.json")[:-9])
+    assert "view 'v' cannot be read" in look_at_views(store).detail
+    store.replace("views/v.json", b'{"format_version": 1}')
+    assert look_at_views(store).ok  # of another version, which says so itself
+
+
+def test_verify_tells_of_damage_in_what_only_a_view_refers_to(small_corpus, tmp_path):
+    store = small_corpus(clip_ms=50).make(tmp_path / "run")
+    last = store.list("corpus/units")[-1]
+    data = store.read(last)
+    store.delete(last)
+    compact.compact(store, "fetch", root=True)
+    (old,) = store.list("corpus/compacted/fetch")
+    select(store, ["fetch"], "v")
+    store.put_if_absent(last, data)
+    compact.compact(store, "fetch", root=True)
+    assert len(store.list("corpus/compacted/fetch")) == 2
+    assert look_at_views(store).ok
+    whole = store.read(old)
+    store.replace(old, whole[:400] + bytes([whole[400] ^ 1]) + whole[401:])
+    assert f"view v refers to {old}, which is damaged" in look_at_views(store).detail
+
+
+def test_a_view_that_is_made_anew_while_verify_looks_is_not_damaged(small_corpus, tmp_path, monkeypatch):
+    store = small_corpus(clip_ms=50).make(tmp_path / "run")
+    select(store, LEGS, "v")
+    half = store.read("views/v.parquet")
+    store.replace("views/v.parquet", b"of the query before")
+    real = verify_views.open_view
+
+    def made_by_now(store, name):
+        try:
+            return real(store, name)
+        finally:
+            store.replace("views/v.parquet", half)
+
+    monkeypatch.setattr(verify_views, "open_view", made_by_now)
+    assert look_at_views(store).ok
