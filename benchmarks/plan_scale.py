@@ -62,7 +62,7 @@ def _interval(draw: random.Random, at: int) -> dict[str, Any]:
 # What a child process does.
 
 
-def recipe(run: Path, listed: Path | None, *, units: int, sources_per_part: int, wave_units: int = 1024) -> Any:
+def recipe(run: Path, listed: Path | None, *, units: int, sources_per_part: int, wave_units: int | None = None) -> Any:
     from pipeline.config import Recipe
 
     nothing = {"use": "benchmarks.synthetic:Nothing"}
@@ -110,7 +110,7 @@ def run_child(options: argparse.Namespace) -> dict[str, Any]:
 
 def measure(child: str, **options: Any) -> dict[str, Any]:
     """A child's answer with its seconds, CPU seconds and peak memory."""
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
     command = [sys.executable, "-m", "benchmarks.plan_scale", child, *words]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -143,7 +143,7 @@ def published(lines: int, unit_clips: int, sources_per_part: int) -> None:
     print("".join(f"{found[name]:>13.0f}" for name in names))
 
 
-def memory(clips: list[int], unit_clips: int, sources_per_part: int, wave_units: int) -> None:
+def memory(clips: list[int], unit_clips: int, sources_per_part: int, wave_units: int | None) -> None:
     print(f"{'clips':>9} {'what':>5} {'s':>7} {'clips/s':>8} {'peak MB':>8}")
     for count in clips:
         with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--unit-clips", type=int, default=128)
     parser.add_argument("--sources-per-part", type=int, default=5000)
-    parser.add_argument("--wave-units", type=int, default=64, help="units of one Ray Data execution, of `run`")
+    parser.add_argument("--wave-units", type=int, help="units of one Ray Data execution, of `run`")
     parser.add_argument("--list", type=Path)
     parser.add_argument("--run", type=Path)
     options = parser.parse_args()

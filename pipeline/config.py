@@ -157,7 +157,7 @@ class Execution(Section):
 
     ray_address: str | None = None
     cpus: int | None = Field(default=None, ge=1, le=1024)
-    wave_units: int = Field(default=1024, ge=1, le=1_000_000)
+    wave_units: int | None = Field(default=None, ge=1, le=1_000_000)
     follow_idle_s: float | None = Field(default=21_600.0, gt=0)
     cpus_per_task: float = Field(default=1.0, gt=0, le=64)
     task_resources: dict[str, NodeResources] = Field(default_factory=dict)

@@ -58,7 +58,8 @@ def run_leg(
     yield start
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
     meter = LegMeter(RayMetrics(run_name(store.root)), start)
-    for wave in Waves(todo, recipe.execution.wave_units, follow, recipe.execution.follow_idle_s):
+    size = recipe.execution.wave_units or wave_units(recipe, with_models=bool(start.pools))
+    for wave in Waves(todo, size, follow, recipe.execution.follow_idle_s):
         if isinstance(wave, LegWaits):
             yield wave
             continue
@@ -75,6 +76,23 @@ def run_leg(
         forget_leftovers(store, Path(job.cache_dir), leg)
     end.seconds = time.monotonic() - started
     yield end
+
+
+def wave_units(recipe: Recipe, *, with_models: bool) -> int:
+    """Units of a wave where the recipe names no number.
+
+    Ray Data keeps about 0.16 MB in the driver for each unit of a wave, so waves are no larger than they must be: large
+    enough that waiting for the last units of one costs little, and that models, which each wave loads, are used long.
+    """
+    cpus = recipe.execution.cpus or os.cpu_count() or 1
+    if recipe.execution.ray_address is not None:
+        import ray
+
+        from pipeline.engine import ray_for
+
+        ray_for(recipe)
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+    return max(16 * cpus, 1024 if with_models else 256)
 
 
 def _leg_start(todo: Todo, job: LegJob, recipe: Recipe) -> LegStart:
