@@ -45,6 +45,9 @@ class Deadline:
             if not self._passed:
                 raise
             raise fault from None
+        else:
+            if self._passed:  # of a body that only its connection ends, what came before the shutdown looks whole
+                raise fault
         finally:
             timer.cancel()
             with self._lock:

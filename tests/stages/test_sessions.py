@@ -165,7 +165,7 @@ def test_threads_go_on_through_a_block(site, plugin_dir, governor):
 
 
 @contextmanager
-def dripping(byte_every_s: float) -> Iterator[str]:
+def dripping(byte_every_s: float, length: str = "Content-Length: 100000\r\n") -> Iterator[str]:
     """A server that never stalls and never ends."""
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -174,7 +174,7 @@ def dripping(byte_every_s: float) -> Iterator[str]:
             try:
                 peer, _ = server.accept()
                 peer.recv(65_536)
-                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+                peer.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{length}\r\n{{".encode())
                 while True:
                     peer.sendall(b" ")
                     time.sleep(byte_every_s)
@@ -200,6 +200,19 @@ def test_a_page_and_a_download_that_drip_end_at_their_limits(plugin_dir: str, tm
         with pytest.raises(Fault) as caught:
             own.download_audio(media, tmp_path, "rain", max_s=0.5)
         assert caught.value.reason == "too_slow"
+
+
+def test_what_came_before_a_limit_is_never_taken_for_the_whole(plugin_dir: str, tmp_path: Path, site):
+    """A body without a length ends with its connection, also where it is the limit that ends that."""
+    own = YtdlpClient(options_of(plugin_dir, sessions=[], retries=0, request_limit_s=0.5))
+    with dripping(0.05, length="") as url:
+        with pytest.raises(Fault, match="timeout: the request took longer"):
+            own.read_image(f"{url}/rain.jpg", {}, 1_000_000)
+        media = own.extract(site.watch("rain", formats=[
+            {"format_id": "a", "url": f"{url}/rain.ogg", "ext": "ogg", "vcodec": "none"}
+        ])).media  # fmt: skip
+        with pytest.raises(Fault, match="too_slow"):
+            own.download_audio(media, tmp_path, "rain", max_s=0.5)
 
 
 # Secrets.
