@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corpus import compact
+from corpus import compact, plan_store
 from corpus.store import Store
 from pipeline.chain import build_chain
 from pipeline.config import Recipe, plain
@@ -54,7 +54,7 @@ def run_leg(
     todo = Todo(store, recipe, leg, share or Partition())
     start = _leg_start(todo, job, recipe)
     if not start.units and not follow:
-        raise OtherRun(f"{store.root} has no plan yet; start with: autorecap plan")
+        _refuse_empty_plan(todo)
     yield start
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
     meter = LegMeter(RayMetrics(run_name(store.root)), start)
@@ -93,6 +93,15 @@ def wave_units(recipe: Recipe, *, with_models: bool) -> int:
         ray_for(recipe)
         cpus = int(ray.cluster_resources().get("CPU", 1))
     return max(16 * cpus, 1024 if with_models else 256)
+
+
+def _refuse_empty_plan(todo: Todo) -> None:
+    """OtherRun unless it is only this share that has no units: of a small plan some have none."""
+    root = todo.store.root
+    if not plan_store.planned_parts(todo.store):
+        raise OtherRun(f"{root} has no plan yet; start with: autorecap plan")
+    if todo.share.of == 1:
+        raise OtherRun(f"the plan of {root} has no clips; see why with: autorecap status {root}")
 
 
 def _leg_start(todo: Todo, job: LegJob, recipe: Recipe) -> LegStart:

@@ -16,12 +16,14 @@ import yaml
 
 from benchmarks.synthetic import write_plan
 from corpus import attempts, plan_store, units
+from corpus.schema import PLAN, SOURCES
 from corpus.store import Store
 from corpus.verify import verify_corpus
 from pipeline.config import Recipe
 from pipeline.retry import retry
 from pipeline.run import LegEnd, LegStart, LegStopped, UnitDone, run_leg
 from pipeline.runfolder import OtherRun, start_run
+from pipeline.todo import Partition
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests.pipeline.trial_stages"
@@ -173,6 +175,18 @@ def test_a_plan_that_was_swapped_under_a_corpus_is_refused(tmp_path):
 def test_a_run_without_a_plan_says_what_to_do(tmp_path):
     with pytest.raises(OtherRun, match="autorecap plan"):
         events(Store(str(tmp_path)), recipe(tmp_path), "fetch")
+
+
+def test_a_share_may_be_empty_a_plan_may_not(tmp_path):
+    store = planned(tmp_path, units=1)
+    shares = [Partition(number, 2) for number in (1, 2)]
+    (empty,) = [share for share in shares if not share.has("00000-00000")]
+    start, end = list(run_leg(store, recipe(tmp_path), "fetch", share=empty))
+    assert (start.units, end.committed, end.undone) == (0, 0, 0)
+    nothing = Store(str(tmp_path / "nothing"))
+    plan_store.write_part(nothing, "00000", PLAN.empty_table(), SOURCES.empty_table())
+    with pytest.raises(OtherRun, match="has no clips; see why with: autorecap status"):
+        events(nothing, recipe(tmp_path / "nothing"), "fetch")
 
 
 @pytest.mark.slow
