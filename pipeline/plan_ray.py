@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -33,7 +33,7 @@ class PlanJob:
 
     run_root: str
     plan: str  # JSON
-    ytdlp: str  # JSON
+    ytdlp: str = field(repr=False)  # JSON; it may hold a password
     shape: Shape
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.config import Recipe
+from pipeline.config import Recipe, mask_of
 from pipeline.events import LegEnd, LegStopped, UnitDone
 from pipeline.isolate import SetupFault, Streak
 from pipeline.legjob import LegJob
@@ -20,6 +20,7 @@ from pipeline.meter import LegMeter
 from pipeline.settle import Settling
 from pipeline.stuck import NoProgress, in_hand
 from pipeline.worker import UnitTally
+from stages.secrets import Mask
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ def work_wave(job: LegJob, recipe: Recipe, rows: Mapping[str, int], end: LegEnd,
     say_what_is_lacking(recipe, job.leg, [recipe.pool(group.pool) for group in job.groups if group.pool])
     meter.hand(len(rows))
     left = dict(rows)
+    mask = mask_of(recipe)
     failures = 0
     with NoProgress(recipe.execution.no_progress_s, lambda: in_hand(job.run_root, list(left))) as alarm:
         for row in _rows(job, recipe, left, meter):
             alarm.heard()
-            event = _event(job.leg, row, rows)
+            event = _event(job.leg, row, rows, mask)
             meter.unit(event)
             if event.error is None:
                 failures = 0
@@ -88,8 +90,10 @@ def _rows(job: LegJob, recipe: Recipe, left: dict[str, int], meter: LegMeter) ->
             raise LegStopped(f"leg {job.leg} stopped: {fault}") from fault
 
 
-def _event(leg: str, row: dict[str, Any], rows: Mapping[str, int]) -> UnitDone:
+def _event(leg: str, row: dict[str, Any], rows: Mapping[str, int], mask: Mask) -> UnitDone:
+    """What a unit came to. Whatever a stage has raised may hold a secret of the recipe: here nobody has seen it yet."""
     tally = UnitTally.from_json(row["tally"])
+    tally.error, tally.stop = tally.error and mask(tally.error), tally.stop and mask(tally.stop)
     for line in tally.warnings:
         log.warning("unit %s: %s", row["unit_id"], line)
     return UnitDone(

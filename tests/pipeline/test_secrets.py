@@ -18,7 +18,11 @@ import pytest
 import yaml
 
 from pipeline.config import RecipeError, load_recipe
+from pipeline.legjob import summary
 from pipeline.verbs import again
+from pipeline.wave import _event
+from pipeline.worker import UnitTally
+from stages.secrets import Mask
 
 ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD, COOKIE = "proxy-user", "hush-pass-word", "cookie-value-9f3"
@@ -125,3 +129,10 @@ def holding(folder: Path, secret: str) -> list[str]:
     """The files below a folder that hold it."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return [str(path.relative_to(folder)) for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_what_a_stage_raises_is_masked_before_anybody_is_told():
+    tally = UnitTally("00000-00001", error="stage mine: cannot reach me:hush-hush@proxy", stop="me:hush-hush@proxy")
+    row = summary(tally, won=False, outcomes={}, audio_ms=0).to_pylist()[0]
+    event = _event("fetch", row, {"00000-00001": 4}, Mask.of(proxy="http://me:hush-hush@proxy"))
+    assert (event.error, event.tally.stop) == ("stage mine: cannot reach ***@proxy", "***@proxy")
