@@ -4,7 +4,8 @@
     for line in lines(costs): ...
 
 Requests follow the recipe of the road (docs/architecture.md): planning one extraction and one transcript a source,
-running one download, one more extraction where the planned address has run out, one more for pictures (`frame`).
+running one download, one more extraction where the planned address has run out or there is none (lists that give their
+clips), one more for pictures (`frame`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config import Recipe
+from pipeline.config_sources import GIVING_TYPES
 from pipeline.estimate.facts import HERE, PlanFacts
 from pipeline.estimate.probe import ModelRate
 
@@ -151,7 +153,9 @@ def _site(name: str, facts: PlanFacts, recipe: Recipe, assumed: Assumptions) -> 
     plan_requests = 2 * facts.waiting[name]
     pictures = planned if _takes_pictures(recipe) else 0
     # Addresses found when planning are as old as the plan and the run so far: beyond their life, all but the first few.
-    again = planned if (2 * planned + plan_requests) / rate > assumed.address_life_s else 0
+    # Of a source whose list gives its clips nobody has asked for an address yet, nor how long it is.
+    given = planned - known.timed if known and any(source.type in GIVING_TYPES for source in recipe.sources) else 0
+    again = planned if (2 * planned + plan_requests) / rate > assumed.address_life_s else given
     return SiteCosts(
         site=name,
         sources=(known.sources if known else 0) + facts.waiting[name],

@@ -10,6 +10,7 @@ from corpus import plan_store
 from corpus.schema import PLAN, SOURCES
 from corpus.store import Store
 from pipeline.config import Recipe
+from pipeline.config_sources import AutoRecapSource
 from pipeline.estimate.costs import Assumptions, estimate
 from pipeline.estimate.facts import HERE, OTHERS, SITES, PlanFacts, plan_facts, site_of
 from pipeline.estimate.probe import ModelRate
@@ -63,6 +64,13 @@ def test_where_no_source_says_its_length_the_size_is_not_known():
     assert "how much to fetch is not known" in line
     assert "1,000 requests" in line
     assert not estimate(facts(), recipe()).size_unknown
+
+
+def test_sources_of_a_list_that_gives_clips_are_extracted_when_they_are_fetched():
+    published = recipe().model_copy(update={"sources": [AutoRecapSource(type="autorecap", path="x.jsonl")]})
+    assert estimate(facts(timed=0), published).sites[0].requests == 2000
+    assert estimate(facts(timed=600), published).sites[0].requests == 1400, "the others were asked when planned"
+    assert estimate(facts(timed=0), recipe()).sites[0].requests == 1000
 
 
 def test_a_sample_stands_for_all():
