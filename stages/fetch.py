@@ -28,11 +28,13 @@ import pyarrow.compute as pc
 from annotated_types import Gt
 
 from corpus.schema import fields
+from stages import ranged_fetch
 from stages.base import Ending, Needs, Services, with_columns, with_endings
 from stages.cache import MediaCache
 from stages.faults import Fault, classify_file
 from stages.media import FileMedia, YtdlpMedia, from_json
 from stages.page_texts import PAGE_TEXTS, page_texts
+from stages.partial import PartialStore
 from stages.ranged_fetch import RangedFetch
 from stages.ranges import RangeCosts
 from stages.turns import site_of
@@ -130,17 +132,19 @@ class Fetch:
             return found
         if self._client is None:  # only now: a unit of files needs no yt-dlp
             self._client = YtdlpClient(self._options, governor=self._services.governor, watch=self._services.watch)
+        blocks = self._cache_dir / source_id / ranged_fetch.NAME  # another unit may have brought some
+        held_bytes = PartialStore(blocks).held_bytes
         path = self._client.download_audio(
             media, self._cache_dir, source_id, max_bytes=self._max_bytes, max_s=self.max_download_s, ranged=ranged
         )
-        self._count_bytes(path, media.url)
+        if path == blocks:
+            self._count_bytes(PartialStore(path).held_bytes - held_bytes, media.url)
+        else:
+            self._count_bytes(path.stat().st_size, media.url)
         return path
 
-    def _count_bytes(self, path: Path, url: str) -> None:
-        """Media fetched by ranges are a file with holes: what is on the disk is what came."""
-        told = path.stat()
-        fetched = min(told.st_size, told.st_blocks * 512)
-        self._services.metrics.count("autorecap_fetched_bytes_total", fetched, site=site_of(url))
+    def _count_bytes(self, fetched: int, url: str) -> None:
+        self._services.metrics.count("autorecap_fetched_bytes_total", max(fetched, 0), site=site_of(url))
 
     def _file(self, source_id: str, media: FileMedia) -> Path:
         if "://" in media.path:
@@ -148,7 +152,7 @@ class Fetch:
             if found := cache.find(source_id):
                 return found
             path = cache.get(source_id, lambda folder: self._copy(media.path, folder))
-            self._count_bytes(path, media.path)
+            self._count_bytes(path.stat().st_size, media.path)
             return path
         path = Path(media.path)
         try:

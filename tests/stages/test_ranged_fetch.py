@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from corpus.schema import fields
-from stages.base import Services
+from stages.base import Metrics, Services
 from stages.cut import Cut
 from stages.fetch import Fetch
 from stages.media import Address, YtdlpMedia, to_json
@@ -138,6 +138,23 @@ def test_another_unit_of_the_source_adds_its_blocks(site, services: Services, fi
     rows = run(services, clips_of(media, SPANS[1:]), ranges="always")
     assert before < held(services).held_bytes < len(files["x.webm"])
     assert sound_of(rows) == sound_of(cut_whole(files["x.webm"], "x.webm", services.cache_dir, SPANS[1:]))
+
+
+def test_bytes_that_came_by_ranges_are_told_once(site, services: Services, files):
+    told = []
+
+    class Noted(Metrics):
+        def count(self, name, value=1.0, **tags):
+            told.append(value)
+
+    services.metrics = Noted()
+    media = source(site, "x.webm", files["x.webm"])
+    run(services, clips_of(media, SPANS[:1]), ranges="always")
+    assert told == [held(services).held_bytes]
+    run(services, clips_of(media), ranges="always")
+    assert sum(told) == held(services).held_bytes
+    run(services, clips_of(media), ranges="always")
+    assert (len(told), told[-1]) == (3, 0)
 
 
 # Sites that cannot, or lie.
@@ -276,7 +293,7 @@ def test_a_killed_fetch_goes_on_with_the_blocks_that_are_here(site, services: Se
 import os, signal, sys, json
 from pathlib import Path
 from stages import partial
-from stages.base import Services
+from stages.base import Metrics, Services
 from stages.fetch import Fetch
 import pyarrow as pa
 put = partial.PartialStore.put
