@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 PACKAGES = ("audio", "corpus", "scorer", "captioner", "genau", "stages", "pipeline")
 
 
+class NoRay(Exception):
+    """Ray could not be started or joined; the message is for a person."""
+
+
 def ray_for(recipe: Recipe) -> None:
     """The Ray that a recipe's `execution` asks for, with the code of its own stages. Nothing when Ray runs already."""
     from pipeline.user_code import user_modules
@@ -50,6 +54,7 @@ def ensure_ray(
     A local Ray finds this code where it lies; a cluster gets it by `working_dir`, which changes the workers' folder:
     every path a worker sees must be absolute. `modules` (folders or .py files) are sent to a cluster besides.
     `metrics_port`: where a local Ray's agent answers Prometheus; a cluster's nodes have theirs from `ray start`.
+    Raises NoRay.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
@@ -59,11 +64,21 @@ def ensure_ray(
     if ray.is_initialized():
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    _start(ray, address, num_cpus, modules, metrics_port)
+    try:
+        _start(ray, address, num_cpus, modules, metrics_port)
+    except Exception as error:  # Ray raises whatever it likes, Exception itself among others
+        raise NoRay(_why_no_ray(address, error)) from error
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():  # Ray puts its own in place; ours stop a run in good order
             signal.signal(number, handler)
     log.info("ray: %s", ray.cluster_resources())
+
+
+def _why_no_ray(address: str | None, error: Exception) -> str:
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    if address is None:
+        return f"a local Ray cannot be started ({said}); on a machine under heavy load the same command may go later on"
+    return f"the Ray at execution.ray_address {address} cannot be joined ({said}); see with: ray status"
 
 
 def _start(

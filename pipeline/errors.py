@@ -17,6 +17,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.view_query import ViewError
     from pipeline.caption_page import PageError
     from pipeline.config import RecipeError
+    from pipeline.engine import NoRay
     from pipeline.media_files import FilesError
     from pipeline.plan import PlanError
     from pipeline.presence import OtherDriver
@@ -32,6 +33,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         RecipeError,
         OtherRun,
         LegStopped,
+        NoRay,
         OtherDriver,
         PlanError,
         RetryError,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Recipe, RecipeError
-from pipeline.engine import PACKAGES, _code_for_workers
+from pipeline.engine import PACKAGES, NoRay, _code_for_workers, ensure_ray
+from pipeline.errors import known_errors
 from pipeline.user_code import user_modules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,3 +44,9 @@ def test_further_modules_are_named_and_must_be_there(tmp_path):
     assert user_modules(recipe("fetch", py_modules=[str(tmp_path)])) == [tmp_path]
     with pytest.raises(RecipeError, match=r"neither a folder nor a \.py or \.whl file"):
         user_modules(recipe("fetch", py_modules=[str(tmp_path / "gone.py")]))
+
+
+def test_a_ray_that_cannot_be_joined_is_told_in_a_sentence():
+    with pytest.raises(NoRay, match=r"execution\.ray_address nonsense://head cannot be joined .*ray status") as told:
+        ensure_ray("nonsense://head")
+    assert isinstance(told.value, known_errors())
