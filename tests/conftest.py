@@ -17,6 +17,8 @@ TESTS = Path(__file__).parent
 
 # No test asks a model hub for anything, whatever a library would like to look up.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Nor does a Ray cluster that a test starts by itself tell its makers of it.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def _load(name: str) -> ModuleType:
