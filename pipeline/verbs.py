@@ -76,7 +76,8 @@ def run_verb(
             return stopped.exit_code
         finally:
             stop_ray()
-    for line in run_status(store).funnel_lines():
+    status = run_status(store)
+    for line in status.funnel_lines():
         say(line)
     if undone:
         say(
@@ -84,8 +85,9 @@ def run_verb(
             f"go on with: {again('run', config, overrides, legs, further)}"
         )
         return 1
-    for line in truth_lines(store, recipe):
-        say(line)
+    if all(leg.units_done == status.units for leg in status.counts.legs if leg.leg in wanted):  # by all drivers
+        for line in truth_lines(store, recipe):
+            say(line)
     say(f"next: autorecap select {shlex.quote(recipe.run)} --preset AutoReCapXL")
     return 0
 

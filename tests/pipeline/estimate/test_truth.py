@@ -2,9 +2,15 @@
 
 import json
 
+import yaml
+from click.testing import CliRunner
+
+from benchmarks.synthetic import write_plan
 from corpus.store import Store
+from pipeline.cli import main
 from pipeline.config import Recipe
 from pipeline.estimate.truth import ESTIMATE_PATH, pool_stages, read_truth, truth_lines
+from pipeline.todo import Partition
 
 LEGS = {
     "fetch": {"stages": [{"use": "fetch"}, {"use": "cut"}]},
@@ -67,3 +73,16 @@ def test_a_size_that_was_not_known_is_no_zero(tmp_path):
 
 def test_without_an_estimate_nothing_is_told(tmp_path):
     assert truth_lines(Store(str(tmp_path)), recipe()) == []
+
+
+def test_a_share_that_is_done_while_others_are_not_tells_no_truth_of_the_whole(tmp_path):
+    store = Store(str(tmp_path / "run"))
+    write_plan(store, 1, 2)
+    store.replace(ESTIMATE_PATH, logged(tmp_path / "other").read(ESTIMATE_PATH))
+    config = tmp_path / "recipe.yaml"
+    config.write_text(yaml.safe_dump({"name": "x", "run": store.root, "legs": {"fetch": LEGS["fetch"]}}))
+    (empty,) = [text for text in ("1/2", "2/2") if not Partition.parse(text).has("00000-00000")]
+    result = CliRunner().invoke(main, ["run", str(config), "--partition", empty], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "clips planned" in result.stdout
+    assert "estimate and truth" not in result.stdout
