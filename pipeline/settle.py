@@ -41,11 +41,18 @@ class Settling:
 
     def settle(self, unit_id: str) -> dict[str, Any]:
         """The unit's summary row: committed, or with an error that says why not. Raises SetupFault."""
+        from ray.exceptions import ObjectLostError, RayActorError
+
         try:
             return self._settle(unit_id)
         except UnitFault as fault:
-            tally = UnitTally(unit_id, error=str(fault))
-            return _first_row(summary(tally, won=False, outcomes={}, audio_ms=0))
+            error = str(fault)
+        except (ObjectLostError, RayActorError) as lost:  # what the groups before have made went with its node
+            said = " ".join(str(lost).split())[:600]
+            error = (
+                f"unit {unit_id}: it was lost again while it was worked by itself, with a node or Ray's own ({said})"
+            )
+        return _first_row(summary(UnitTally(unit_id, error=error), won=False, outcomes={}, audio_ms=0))
 
     def _settle(self, unit_id: str) -> dict[str, Any]:
         import ray

@@ -1,19 +1,23 @@
 """Clips that kill their worker, on a real local Ray: segmentation faults, hangs, workers that grow."""
 
 import hashlib
+import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import ray
 
 from benchmarks.synthetic import write_plan
 from corpus import units
 from corpus.store import Store
 from corpus.verify import verify_corpus
 from pipeline.config import Recipe
-from pipeline.isolate import Crash
+from pipeline.isolate import Crash, Streak
 from pipeline.legjob import commit, read_unit
 from pipeline.run import LegStopped, UnitDone, leg_job, run_leg
+from pipeline.settle import Settling
 from pipeline.stuck import in_hand
 from pipeline.worker import UnitRunner
 
@@ -109,6 +113,29 @@ def test_a_hang_in_native_code_ends_the_worker_and_its_children(tmp_path):
     while any("sleep" in (child / "stat").read_text() for child in children if child.exists()):
         assert time.monotonic() < give_up
         time.sleep(0.05)
+
+
+class LosesItsTrial(Settling):
+    """The trial's node goes when the unit has been read."""
+
+    def _read(self, unit_id):
+        unit = super()._read(unit_id)
+        if not self.lost:
+            self.lost = True
+            ray.kill(self.trial(0))
+            with suppress(ray.exceptions.RayActorError):
+                while True:  # it takes effect a little later
+                    ray.get(self.trial(0).close.remote())
+        return unit
+
+
+def test_a_node_that_goes_while_a_unit_is_worked_by_itself_costs_that_unit_a_start(tmp_path):
+    store, asked = planned(tmp_path, units=1), recipe(tmp_path, kills())
+    with LosesItsTrial(leg_job(store, asked, "fetch"), asked, Streak(5)) as settling:
+        settling.lost = False
+        error = json.loads(settling.settle("00000-00000")["tally"])["error"]
+        assert "unit 00000-00000: it was lost again while it was worked by itself" in error
+        assert settling.settle("00000-00000")["committed"]
 
 
 def test_stages_that_cannot_be_opened_stop_the_leg(tmp_path):
