@@ -108,7 +108,8 @@ class Presence:
     def _give_signs(self) -> None:
         while not self._left.wait(SIGN_EVERY_S) and self._taken_by is None:
             try:
-                there = _read(self._store, self._driver.path)
+                # A file that is gone was taken away by whoever forced this one aside, perhaps from another place.
+                there = _read(self._store, self._driver.path) or next(_in_the_way(self._store, self._driver), None)
                 if there is not None and there.token != self._driver.token:
                     self._taken_by = there
                 else:
@@ -128,16 +129,16 @@ def at_work(store: Store, leg: str, share: Partition, *, force: bool = False) ->
     keeps_first = store.keeps_first()
     if not keeps_first:
         log.warning("%s cannot put a file only if it is absent: run one driver at a time (docs/stores.md)", store.root)
-    others = [other for other in drivers_at_work(store) if other.leg == leg and _overlap(other.share, driver.share)]
+    others = list(_in_the_way(store, driver))
     if others and not (force and keeps_first):
         raise OtherDriver(_refusal(store, others[0], keeps_first=keeps_first))
     for other in others:
         log.warning("leg %s: forced aside: %s", leg, other.says())
-    for path in {driver.path, *(other.path for other in others)}:
-        store.delete(path)
+    store.delete(driver.path)
     first = store.put_if_absent(driver.path, _to_bytes(driver))
-    met = [] if force else [other for other in drivers_at_work(store) if other.leg == leg and other != driver]
-    met = [other for other in met if _overlap(other.share, driver.share)]
+    for path in {other.path for other in others} - {driver.path}:  # later, so that each finds who has taken over
+        store.delete(path)
+    met = [] if force else list(_in_the_way(store, driver))
     if met or not first:
         if first:
             store.delete(driver.path)
@@ -147,6 +148,13 @@ def at_work(store: Store, leg: str, share: Partition, *, force: bool = False) ->
         yield presence
     finally:
         presence.leave()
+
+
+def _in_the_way(store: Store, driver: Driver) -> Iterator[Driver]:
+    """Others at work on a share of the same leg that has a unit in common."""
+    for other in drivers_at_work(store):
+        if other.leg == driver.leg and other.token != driver.token and _overlap(other.share, driver.share):
+            yield other
 
 
 def _refusal(store: Store, other: Driver, *, keeps_first: bool) -> str:

@@ -94,13 +94,23 @@ def test_a_driver_that_is_forced_aside_stops_and_takes_nothing_with_it(store, mo
     monkeypatch.setattr(presence, "SIGN_EVERY_S", 0.02)
     with at_work(store, "fetch", Partition()) as first:
         first.check()
-        taken = at_work(store, "fetch", Partition(1, 2), force=True)
-        with taken:
-            other = elsewhere(store, time.time())  # the place itself is taken, too
-            first._signs.join(5)
-            with pytest.raises(OtherDriver, match=r"has taken over \(host far"):
-                first.check()
+        while first._signs.is_alive():  # a sign that was on its way may land on top
+            other = elsewhere(store, time.time())
+            first._signs.join(0.5)
+        with pytest.raises(OtherDriver, match=r"has taken over \(host far"):
+            first.check()
     assert store.list(FOLDER) == [other.path]
+
+
+def test_a_driver_that_is_forced_aside_by_one_with_another_share_stops_too(store, monkeypatch):
+    with at_work(store, "fetch", Partition()) as first:
+        monkeypatch.setattr(presence, "SIGN_EVERY_S", 0.02)
+        with at_work(store, "fetch", Partition(1, 2), force=True) as second:
+            first._give_signs()
+            with pytest.raises(OtherDriver, match=r"has taken over .*share 1/2"):
+                first.check()
+            second.check()
+            assert store.list(FOLDER) == [f"{FOLDER}/fetch-1of2.json"]
 
 
 def test_a_sign_of_life_is_given_while_a_driver_works(store, monkeypatch):
