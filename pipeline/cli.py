@@ -63,6 +63,8 @@ def plan(
     Goes on where it was stopped; a longer source list adds what is new. Fetches no audio. Ends with an estimate:
     bytes to fetch, requests and days at the sites' ceilings, disk, and hours of the models by a short probe of them.
     """
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run; of a plan that is made: autorecap status RUN --json")
     from pipeline.verbs_plan import dry_run_verb, plan_verb
 
     if dry_run:

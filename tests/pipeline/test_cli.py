@@ -59,6 +59,10 @@ def test_a_share_of_a_run_that_is_none(tmp_path):
     assert "write i/n with i from 1 to n" in result.output
 
 
+def test_json_of_a_plan_that_is_made_is_refused_instead_of_passed_over(tmp_path):
+    assert "--json goes with --dry-run" in refused(autorecap("plan", recipe(tmp_path), "--json"))
+
+
 def test_a_run_before_its_plan(tmp_path):
     assert "autorecap plan" in refused(autorecap("run", recipe(tmp_path), "--leg", "fetch"))
 
