@@ -29,12 +29,13 @@ class Tries:
         self._folder = crumbs(run_root) / f"tries-{wave}"
         self._group, self._limit = group, limit
         _forget_old(self._folder.parent)
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextmanager
     def begun(self, unit_id: str) -> Iterator[bool]:
         """Whether the unit may be begun. That it has been is forgotten when the block ends alive."""
         path = self._folder / f"{unit_id}.{self._group}"
+        # Each time: after a long pause another start of the run, or a sweeper of /tmp, may have taken it for left over.
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with path.open("ab") as file:
             file.write(b".")
             may = file.tell() <= self._limit

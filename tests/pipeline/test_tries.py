@@ -64,3 +64,13 @@ def test_what_an_old_start_has_left_is_removed(run):
     os.utime(old, (long_ago, long_ago))
     Tries(run, "new", 0, 2)
     assert not old.exists()
+
+
+def test_a_folder_that_was_swept_away_under_a_wave_is_made_again(run):
+    tries = Tries(run, "wave1", 0, 2)
+    with tries.begun(UNIT):
+        pass
+    for folder in crumbs(run).glob("tries-*"):
+        folder.rmdir()
+    with tries.begun(UNIT) as may:
+        assert may
