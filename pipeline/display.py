@@ -134,7 +134,7 @@ class Display:
             self._next_line_s = time.monotonic() + PLAIN_EVERY_S
 
     def _wait(self, event: LegWaits) -> None:
-        if time.monotonic() >= self._next_line_s:
+        if event.given_up or time.monotonic() >= self._next_line_s:
             self.say(f"leg {event.leg}: {event.text}; nothing to do for {clock_text(event.idle_s)}")
             self._next_line_s = time.monotonic() + WAITS_EVERY_S
 

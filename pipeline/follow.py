@@ -24,11 +24,15 @@ LOOK_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class LegWaits:
-    """A leg that follows has nothing to do for now; `text` says what it waits for, `idle_s` since when."""
+    """A leg that follows has nothing to do for now; `text` says what it waits for, `idle_s` since when.
+
+    `given_up`: it has waited as long as it may, and ends.
+    """
 
     leg: str
     text: str
     idle_s: float
+    given_up: bool = False
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Waves:
             elif coming is None:
                 return
             elif self.idle_limit_s is not None and idle_s >= self.idle_limit_s and not first:
-                yield LegWaits(self.todo.leg, f"{coming}; given up waiting", idle_s)
+                yield LegWaits(self.todo.leg, f"{coming}; given up waiting", idle_s, given_up=True)
                 return
             else:
                 yield LegWaits(self.todo.leg, coming, idle_s)

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.display import Display, pool_line
+from pipeline.follow import LegWaits
 from pipeline.progress import LegSum, clock_text
 from pipeline.run import LegEnd, LegStart, PoolShare, UnitDone
 from pipeline.worker import StageTally, UnitTally
@@ -97,3 +98,13 @@ def test_bars_on_a_terminal_leave_the_summary_behind():
         display.show(LegEnd("models", 3.0, committed=1, undone=2))
     assert "leg models" in out.getvalue()
     assert "caption" in out.getvalue()
+
+
+def test_a_leg_that_has_given_up_waiting_always_says_so():
+    said = io.StringIO()
+    with Display(said, live=False) as display:
+        display.show(LegWaits("models", "waits for 3 units", 0.0))
+        display.show(LegWaits("models", "waits for 3 units", 30.0))
+        display.show(LegWaits("models", "waits for 3 units; given up waiting", 60.0, given_up=True))
+    assert said.getvalue().count("waits for 3 units") == 2
+    assert "given up waiting; nothing to do for 1:00" in said.getvalue()
