@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from corpus import plan_store
 from corpus.store import Store
 from pipeline.config import Plan, Recipe
 from pipeline.governor_actor import ClusterGovernor, GovernorLost
@@ -80,10 +81,13 @@ def plan_on_ray(
 
 
 def _plan_in_task(job: PlanJob, part: str) -> tuple[str | None, Outcomes]:
-    """(what is wrong, the part's outcomes)."""
+    """(what is wrong, the part's outcomes). Tried again after its worker died, it may find the part in place."""
     outcomes = Outcomes()
+    store = Store(job.run_root)
+    if store.exists(plan_store.sources_path(part)):
+        return None, outcomes
     try:
-        plan_part(Store(job.run_root), part, _askers(job), job.shape, outcomes.add)
+        plan_part(store, part, _askers(job), job.shape, outcomes.add)
     except (PlanError, GovernorLost) as error:
         return str(error), outcomes
     return None, outcomes

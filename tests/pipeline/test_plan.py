@@ -15,6 +15,8 @@ from corpus import plan_store
 from corpus.store import Store
 from pipeline.config import Recipe
 from pipeline.plan import PlanError, PlanProgress, plan
+from pipeline.plan_part import Outcomes, Shape
+from pipeline.plan_ray import PlanJob, _plan_in_task
 from pipeline.plan_source import Rules, plan_source
 from pipeline.sources import SourceEntry, SourceError
 
@@ -345,3 +347,14 @@ def test_whole_files_with_captions(plugin_dir: str, store: Store, tmp_path: Path
     assert found == expected
     ended = {"too_short": 1, "empty_file": 1} | ({} if "long.wav" in expected else {"too_long": 1})
     assert result.reasons == ended
+
+
+def test_a_task_that_is_tried_again_finds_its_part_in_place(plugin_dir: str, store: Store, tmp_path: Path):
+    """Its worker died between the part and its answer: that is no other planner."""
+    write_wav(tmp_path / "media" / "a.wav", 2.0)
+    recipe = recipe_of(plugin_dir, [{"type": "folder", "path": str(tmp_path / "media")}], without_transcript="grid")
+    plan(recipe, store)
+    before = bytes_of(store)
+    job = PlanJob(store.root, recipe.plan.model_dump_json(), "{}", Shape.of(store, recipe))
+    assert _plan_in_task(job, "00000") == (None, Outcomes())
+    assert bytes_of(store) == before
