@@ -73,7 +73,12 @@ def plan_on_ray(
                 if error is not None:
                     raise PlanError(error)
                 tell(outcomes)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.LocalRayletDiedError,
+    ) as error:
         raise PlanError(f"a worker that planned a part died again and again: {error}") from error
     finally:
         for part in flying:
