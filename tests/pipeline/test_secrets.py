@@ -101,6 +101,7 @@ def test_no_file_and_no_line_of_a_run_holds_a_secret(site, proxy: str, plugin_di
     assert len(basic) == 1, "it did go through the proxy"
     assert {f"session={COOKIE}"} == {cookie for _, cookie in Proxy.seen}
     assert "failed/gone" in said
+    assert any(path.is_file() for path in ray_folder.rglob("*")), "Ray did start, and wrote"
     token = str(basic.pop()).partition(" ")[2]
     for secret in (PASSWORD, COOKIE, token):
         assert secret not in said
