@@ -18,6 +18,7 @@ import soundfile
 from corpus.schema import fields
 from stages.base import Metrics, Services
 from stages.cut import Cut
+from stages.faults import Fault
 from stages.fetch import Fetch
 from stages.media import Address, YtdlpMedia, to_json
 from stages.partial import BLOCK_BYTES, PartialStore, Told
@@ -227,6 +228,16 @@ def test_a_claimed_size_beyond_all_bounds_makes_no_file(tmp_path: Path):
     address = Address(url="http://127.0.0.1/x.ogg", format_id="a", ext="ogg", protocol="http")
     assert wanted(address, read, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_the_ranges_of_a_source_together_end_at_the_limit_of_a_download(tmp_path: Path):
+    def read(first: int, last: int) -> RangeAnswer:
+        raise AssertionError("asked for after the time was up")
+
+    costs = RangeCosts(mb_per_s=20, latency_ms=50, requests_per_s=10)
+    wanted = RangedFetch(mode="always", costs=costs, spans_ms=[(0, 1000)], max_s=-1.0)
+    with pytest.raises(Fault, match="too_slow"):
+        wanted(Address(url="http://127.0.0.1/x.ogg", format_id="a", ext="ogg", protocol="http"), read, tmp_path)
 
 
 # What passes, what does not.
