@@ -13,8 +13,8 @@ def meta(name):
 
 
 def close(ours, reference):
-    """Within 1e-5; latent tokens of the large one reach 8, where float32 is no finer than 1e-6 of it."""
-    np.testing.assert_allclose(ours.numpy(), reference, atol=1e-5, rtol=1e-5)
+    """Within 3e-5: values reach 8, and in which order a CPU's float32 sums are taken is its own affair."""
+    np.testing.assert_allclose(ours.numpy(), reference, atol=3e-5, rtol=1e-5)
 
 
 def compare(name, shape, clips, ids, every, text_width):
