@@ -27,6 +27,9 @@ from corpus.store import Store
 
 Ints = npt.NDArray[np.int64]
 
+#: Columns that tell of another one: a leg whose caption hides an earlier one hides whose that was, too.
+MADE_BY = {"caption_model": "caption", "caption_logprob": "caption", "clap_model": "clap_score"}
+
 #: Bytes of one column that are read at a time, where one leg is scanned alone.
 _READ_BYTES = 4 << 20
 
@@ -73,8 +76,10 @@ class Group:
         return self._rows is None
 
     def owner(self, name: str) -> int | None:
-        """The last leg that has the column."""
-        return max((at for at, schema in enumerate(self.schemas) if name in schema.names), default=None)
+        """The last leg that has the column. Who made a value is said by the leg that has the value, or by nobody."""
+        found = max((at for at, schema in enumerate(self.schemas) if name in schema.names), default=None)
+        value = self.owner(MADE_BY[name]) if name in MADE_BY else None
+        return None if found is not None and value is not None and found < value else found
 
     def read(self, columns: Sequence[str], positions: Ints | None = None) -> pa.Table:
         """The named columns of all rows, or of those at `positions` (ascending). KeyError: no leg has the column."""

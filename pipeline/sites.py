@@ -53,6 +53,7 @@ class SitesTold:
     ) -> None:
         self._over.set()
         self._thread.join(timeout=2.0)
+        self.tell()
 
     def _go(self) -> None:
         while not self._over.wait(self._every_s):

@@ -38,6 +38,7 @@ def run_verb(
     from pipeline.config import load_recipe, mask_of
     from pipeline.engine import stop_ray
     from pipeline.estimate.truth import truth_lines
+    from pipeline.follow import LegWaits
     from pipeline.governor_actor import snapshot_here
     from pipeline.presence import at_work
     from pipeline.run import LegEnd, UnitDone, run_leg
@@ -50,7 +51,7 @@ def run_verb(
     part = _share(share)
     wanted = _wanted_legs(recipe, legs, part)
     store = start_run(recipe)
-    undone = 0
+    undone, given_up = 0, ""
     further = [*(["--partition", share] if part.of > 1 else []), *(["--follow"] if follow else [])]
     with (
         run_log(store, "run", recipe.execution.log_level, mask_of(recipe)) as log,
@@ -65,6 +66,8 @@ def run_verb(
                             display.show(event)
                             if isinstance(event, UnitDone):
                                 log.unit(event)
+                            elif isinstance(event, LegWaits) and event.given_up:
+                                given_up = f"leg {leg} {event.text}"
                             elif isinstance(event, LegEnd):
                                 undone += event.undone
                                 sites.tell()
@@ -84,6 +87,9 @@ def run_verb(
             f"{undone} units are still to do (see {log.folder}/driver.log); "
             f"go on with: {again('run', config, overrides, legs, further)}"
         )
+        return 1
+    if given_up:  # parts that nobody has planned are no units yet
+        say(f"{given_up}; go on with: {again('run', config, overrides, legs, further)}")
         return 1
     if all(leg.units_done == status.units for leg in status.counts.legs if leg.leg in wanted):  # by all drivers
         for line in truth_lines(store, recipe):

@@ -12,12 +12,11 @@ def meta(name):
     return {key: torch.empty(shape, device="meta") for key, shape in shapes(name).items()}
 
 
-def close(ours, reference):
-    """Within 3e-5: values reach 8, and in which order a CPU's float32 sums are taken is its own affair."""
-    np.testing.assert_allclose(ours.numpy(), reference, atol=3e-5, rtol=1e-5)
+def close(ours, reference, atol=1e-5):
+    np.testing.assert_allclose(ours.numpy(), reference, atol=atol, rtol=1e-5)
 
 
-def compare(name, shape, clips, ids, every, text_width):
+def compare(name, shape, clips, ids, every, text_width, atol=1e-5):
     found = golden(name)
     weights = state(name)
     with torch.device("meta"):
@@ -30,10 +29,10 @@ def compare(name, shape, clips, ids, every, text_width):
         t, t2 = (torch.from_numpy(found[key]) for key in ("t", "t2"))
         noise, latents = net(normals("x_t", size)[..., 0], t, text, hot)
         again, latents_again = net(normals("x_t2", size)[..., 0], t2, text, hot, latents)
-    close(noise[..., None], found["eps"])
-    close(latents[:, ::every], found["latents"])
-    close(again[..., None], found["eps_selfcond"])
-    close(latents_again[:, ::every], found["latents_selfcond"])
+    close(noise[..., None], found["eps"], atol)
+    close(latents[:, ::every], found["latents"], atol)
+    close(again[..., None], found["eps_selfcond"], atol)
+    close(latents_again[:, ::every], found["latents_selfcond"], atol)
 
 
 def test_the_small_one_gives_the_references_noise_and_latents():
@@ -46,7 +45,8 @@ def test_the_configuration_that_the_reference_ships():
 
 @pytest.mark.slow
 def test_the_s_model_at_full_size():
-    compare("fit_s", shape_of(meta("fit_s")), 1, [0], 8, 1536)
+    # Sums over 1,024 numbers in float32: in which order a CPU takes them moves values of up to 8 by 1.4e-5.
+    compare("fit_s", shape_of(meta("fit_s")), 1, [0], 8, 1536, atol=3e-5)
 
 
 @pytest.mark.parametrize(("name", "shape", "millions"), [("fit_s", SMALL, 493.37), ("fit_l", LARGE, 1252.94)])
