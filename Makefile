@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # build point pip at PyTorch's CPU index first:  make demo PIP_ARGS="--extra-index-url <PyTorch's CPU index>"
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
+# Two files of tests at a time; a file's tests stay together, for what they start is started once.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup laion-env demo test check bench kill-test kill-road clean-demo
@@ -34,7 +36,7 @@ laion-env: setup ## .venv-laion: LAION's own CLAP package, whose pins clash with
 	.venv-laion/bin/pip install -q --disable-pip-version-check $(PIP_ARGS) "laion-clap==1.1.7" "numpy<2" "pyarrow<26"
 
 test: setup ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: setup ## lint, types, import rules
 	$(BIN)/ruff check .
