@@ -13,6 +13,7 @@ import click
 from pipeline.cli_caption import add_caption
 from pipeline.cli_parts import recipe_options, speak_plainly
 from pipeline.verbs_autocap import add_autocap
+from pipeline.verbs_genau import add_genau
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -293,6 +294,7 @@ def report(run: str, out: str, **options: Any) -> None:
 
 add_caption(main)
 add_autocap(main)
+add_genau(main)
 
 
 def entry() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 def known_errors() -> tuple[type[Exception], ...]:
     """Every exception class whose message is written for a user."""
-    from captioner.autocap.train_recipe import TrainError
     from captioner.evaluate import EvaluateError
     from captioner.load import CaptionerError
     from captioner.metrics.java import JavaError
@@ -15,6 +14,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.storage_faults import StorageFault
     from corpus.store import StoreError
     from corpus.view_query import ViewError
+    from generation.errors import GenerationError
     from pipeline.caption_page import PageError
     from pipeline.config import RecipeError
     from pipeline.engine import NoRay
@@ -28,6 +28,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.scorers import ModelError
     from pipeline.search import SearchError
     from pipeline.sources import SourceError
+    from training.errors import TrainError
 
     return (
         RecipeError,
@@ -52,5 +53,6 @@ def known_errors() -> tuple[type[Exception], ...]:
         TrainError,
         CaptionerError,
         EvaluateError,
+        GenerationError,
         JavaError,
     )

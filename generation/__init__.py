@@ -1,0 +1,1 @@
+"""What any text-to-audio generator needs: data, conditioners, names, re-ranking, a page, evaluation. Knows no model."""
