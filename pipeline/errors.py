@@ -28,6 +28,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     from pipeline.scorers import ModelError
     from pipeline.search import SearchError
     from pipeline.sources import SourceError
+    from scorer.weights import WeightsError
     from training.errors import TrainError
 
     return (
@@ -51,6 +52,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         SearchError,
         ReportError,
         TrainError,
+        WeightsError,
         CaptionerError,
         EvaluateError,
         GenerationError,
