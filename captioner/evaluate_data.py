@@ -90,7 +90,7 @@ def hear_rows(rows: Iterable[Row]) -> Iterator[Clip | Unheard]:
 
 def shards_at(places: Sequence[str], split: str) -> tuple[Any, int]:
     """The shards of exports, folders of tars, or tars, and how many clips they hold; TrainError when there are none."""
-    from captioner.autocap.train_shards import find_shards
+    from training.shards import find_shards
 
     shards = find_shards(places, split)
     return shards, shards.clips
@@ -100,7 +100,7 @@ def hear_shards(shards: Any, keys: Sequence[str] = Metadata._fields) -> Iterator
     """Every sample of what `shards_at` found; one without a caption is passed on as unheard."""
     from audio.codec import decode_bytes
     from captioner.autocap.train_data import Unusable, captions_of, metadata_of, sound_of
-    from captioner.autocap.train_shards import one_pass
+    from training.shards import one_pass
 
     for sample in one_pass(shards):
         name = f"{sample['__url__']}:{sample['__key__']}"

@@ -20,10 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from captioner.autocap.train_recipe import TrainError, TrainRecipe
+from captioner.autocap.train_recipe import TrainRecipe
 from captioner.load import CaptionerError
 from pipeline.config import load_typed
 from pipeline.stopping import Stopped, stoppable
+from training.errors import TrainError
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,8 @@ def train_here(recipe: TrainRecipe, out: Path) -> int:
 
 def train_with_ray(recipe: TrainRecipe, out: Path) -> int:
     """On `execution.workers` workers of Ray Train, each with its share of CPUs and GPUs; the steps of all of it."""
-    from captioner.autocap.train_shards import find_shards
     from pipeline.engine import ensure_ray, stop_ray
+    from training.shards import find_shards
 
     find_shards(recipe.data.shards, recipe.data.split)  # a wrong place is told now, not by workers in a minute
     e = recipe.execution

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: The packages a worker on another machine needs; sent by `working_dir` when joining a cluster.
-PACKAGES = ("audio", "corpus", "scorer", "captioner", "generation", "genau", "stages", "pipeline")
+PACKAGES = ("audio", "corpus", "scorer", "training", "generation", "captioner", "genau", "stages", "pipeline")
 
 
 class NoRay(Exception):

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["audio", "corpus", "scorer", "captioner", "generation", "genau", "stages", "pipeline"])
+@pytest.mark.parametrize(
+    "name", ["audio", "corpus", "scorer", "training", "generation", "captioner", "genau", "stages", "pipeline"]
+)
 def test_each_package_resolves_inside_the_repository(name):
     spec = importlib.util.find_spec(name)
     assert Path(spec.origin).parent == ROOT / name

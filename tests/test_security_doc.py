@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("audio", "corpus", "scorer", "captioner", "genau", "stages", "pipeline")
+PACKAGES = ("audio", "corpus", "scorer", "training", "generation", "captioner", "genau", "stages", "pipeline")
 
 
 def promises() -> list[str]:

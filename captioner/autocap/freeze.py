@@ -11,7 +11,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from captioner.autocap.train_recipe import Freeze, TrainError
+from captioner.autocap.train_recipe import Freeze
+from training.errors import TrainError
 
 
 def freeze(net: nn.Module, rules: Freeze) -> tuple[int, int]:

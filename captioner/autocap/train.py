@@ -4,7 +4,7 @@
     train(recipe, out)                            # in each process that trains
 
     OUT/recipe.json      what is trained; another recipe is refused here
-    OUT/checkpoints/     step-00001000 …, each whole or not there (train_checkpoint.py)
+    OUT/checkpoints/     step-00001000 …, each whole or not there (training/checkpoint.py)
     OUT/losses.jsonl     the curve; OUT/tensorboard the same to look at
     OUT/model/           at the end: model.safetensors, card.json, tokenizer; averaged weights if the recipe has them
 
@@ -23,21 +23,22 @@ from pathlib import Path
 import torch
 
 from captioner.autocap.frontend import SAMPLE_RATE_HZ
-from captioner.autocap.train_checkpoint import newest, put_folder, sweep
 from captioner.autocap.train_clap import ClapTokens
-from captioner.autocap.train_crew import Crew, crew
 from captioner.autocap.train_data import captions_of
 from captioner.autocap.train_lesson import Lesson
 from captioner.autocap.train_loop import CHECKPOINTS, Training
 from captioner.autocap.train_measure import Measurer
-from captioner.autocap.train_recipe import TrainError, TrainRecipe
-from captioner.autocap.train_shards import Shards, find_shards, one_pass
+from captioner.autocap.train_recipe import TrainRecipe
 from captioner.autocap.train_start import start
 from captioner.autocap.train_weights import write_model
 from corpus.differences import differences
 from corpus.store import Store
 from scorer.load import ClapOptions, Scorer, ScorerError, load_scorer
 from scorer.weights import WeightsError
+from training.checkpoint import newest, put_folder, sweep
+from training.crew import Crew, crew
+from training.errors import TrainError
+from training.shards import Shards, find_shards, one_pass
 
 log = logging.getLogger(__name__)
 

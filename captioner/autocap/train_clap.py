@@ -16,8 +16,8 @@ import numpy as np
 
 from audio.resample import resample
 from captioner.autocap.train_data import Clip
-from captioner.autocap.train_recipe import TrainError
 from scorer.load import Scorer, model_name
+from training.errors import TrainError
 
 #: Values of one SQLite query.
 _AT_ONCE = 500

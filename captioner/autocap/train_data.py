@@ -4,7 +4,7 @@
     for batch in loader: ...                 # without end
     batch.cursor                             # how far batch.reader has read: what a checkpoint keeps
 
-Each loader process reads a stream of its own (train_shards.py); what is drawn for a clip follows from the seed, the
+Each loader process reads a stream of its own (training/shards.py); what is drawn for a clip follows from the seed, the
 reader and the clip's place in the stream, so that reading on from a cursor gives what reading through would have given.
 """
 
@@ -27,10 +27,11 @@ from audio.faults import DecodeError
 from audio.resample import resample
 from captioner.autocap.augment import chosen_keys, drop_keys, joined, joined_metadata, mix
 from captioner.autocap.frontend import MIN_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
-from captioner.autocap.train_recipe import TrainError, TrainRecipe
-from captioner.autocap.train_shards import Sample, Shards, one_pass, stream
+from captioner.autocap.train_recipe import TrainRecipe
 from captioner.load import Metadata
 from scorer.windows import SLACK
+from training.errors import TrainError
+from training.shards import Sample, Shards, one_pass, stream
 
 log = logging.getLogger(__name__)
 

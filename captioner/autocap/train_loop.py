@@ -21,19 +21,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from captioner.autocap.ema import Ema
 from captioner.autocap.freeze import freeze, training_mode
-from captioner.autocap.train_checkpoint import save
 from captioner.autocap.train_clap import ClapTokens
-from captioner.autocap.train_crew import Crew
 from captioner.autocap.train_data import Batch, Place, batches, start_of
 from captioner.autocap.train_lesson import Lesson, Prepared
 from captioner.autocap.train_log import StepFacts, TrainLog
 from captioner.autocap.train_measure import Measurer
 from captioner.autocap.train_optim import load_optimizer_state, make_optimizer, optimizer_state, rate, set_rate
-from captioner.autocap.train_recipe import TrainError, TrainRecipe
-from captioner.autocap.train_shards import Shards
+from captioner.autocap.train_recipe import TrainRecipe
 from captioner.autocap.train_weights import write_model
+from training.checkpoint import save
+from training.crew import Crew
+from training.ema import Ema
+from training.errors import TrainError
+from training.shards import Shards
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from captioner.autocap.beam import beam_search
 from captioner.autocap.decoder import Decoder
 from captioner.autocap.net import BOS, EOS, PAD
 from captioner.autocap.train_clap import ClapTokens
-from captioner.autocap.train_crew import Crew
 from captioner.autocap.train_data import held_out
 from captioner.autocap.train_lesson import Lesson
 from captioner.autocap.train_recipe import TrainRecipe
-from captioner.autocap.train_shards import Shards
 from captioner.metrics.cider import cider_d
 from captioner.metrics.tokens import tokenize
+from training.crew import Crew
+from training.shards import Shards
 
 log = logging.getLogger(__name__)
 

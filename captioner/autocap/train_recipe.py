@@ -16,10 +16,6 @@ Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 Places = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 
-class TrainError(ValueError):
-    """A training that cannot be done or gone on with as asked: what, where, and what to do."""
-
-
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

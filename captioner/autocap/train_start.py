@@ -19,11 +19,12 @@ from captioner.autocap.checkpoint import build, find_file, read_weights
 from captioner.autocap.net import BOS, EOS, AutoCapNet
 from captioner.autocap.prompt import TAGS
 from captioner.autocap.shape import AutoCapShape
-from captioner.autocap.train_recipe import SmallSizes, TrainError, TrainRecipe
+from captioner.autocap.train_recipe import SmallSizes, TrainRecipe
 from scorer.clap_weights import fill_module
 from scorer.htsat import HtsatShape
 from scorer.torch_file import read_state
 from scorer.weights import TOKENIZER_FILE, WeightsError
+from training.errors import TrainError
 
 TOWER = HtsatShape(width=96, depths=(2, 2, 6, 2), heads=(4, 8, 16, 32))
 PUBLISHED_CLAP_DIM = 512

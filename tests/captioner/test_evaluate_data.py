@@ -7,12 +7,12 @@ import pytest
 import soundfile
 
 from audio.codec import encode
-from captioner.autocap.train_recipe import TrainError
 from captioner.evaluate import Clip, EvaluateError, Unheard
 from captioner.evaluate_data import HEARD_MS, hear_rows, hear_shards, is_table, read_table, shards_at
 from captioner.load import Metadata
 from corpus.formats import Sample
 from corpus.formats.webdataset import WebDatasetFormat
+from training.errors import TrainError
 
 RATE_HZ = 8000
 

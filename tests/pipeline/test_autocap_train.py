@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def shards(tmp_path):
     """Two shards of four clips each."""
-    from tests.captioner.autocap.conftest import KINDS, sample, tone, write_shard
+    from tests.small_shards import KINDS, sample, tone, write_shard
 
     kinds = list(KINDS.items())
     for shard in range(2):
@@ -47,7 +47,7 @@ def autorecap(*words):
 
 def test_a_training_from_the_command_line_gives_a_captioner(tmp_path, config):
     from captioner.load import load_captioner
-    from tests.captioner.autocap.conftest import tone
+    from tests.small_shards import tone
 
     out = tmp_path / "out"
     done = autorecap(config, "--out", out)

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from captioner.autocap.freeze import freeze, training_mode
-from captioner.autocap.train_recipe import Freeze, TrainError
+from captioner.autocap.train_recipe import Freeze
+from training.errors import TrainError
 
 
 class Net(nn.Module):

@@ -4,10 +4,10 @@ import pytest
 from audio.resample import resample
 from captioner.autocap.train_clap import ClapCache, ClapTokens
 from captioner.autocap.train_data import Clip
-from captioner.autocap.train_recipe import TrainError
 from captioner.load import Metadata
 from scorer.load import load_scorer, model_name
-from tests.captioner.autocap.conftest import RATE_HZ, tone
+from tests.small_shards import RATE_HZ, tone
+from training.errors import TrainError
 
 
 @pytest.fixture(scope="module")

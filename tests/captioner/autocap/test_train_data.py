@@ -14,10 +14,10 @@ from captioner.autocap.train_data import (
     mixture,
     start_of,
 )
-from captioner.autocap.train_recipe import TrainError
-from captioner.autocap.train_shards import find_shards, one_pass
 from captioner.load import Metadata
-from tests.captioner.autocap.conftest import RATE_HZ, sample, tone, write_shard
+from tests.small_shards import RATE_HZ, sample, tone, write_shard
+from training.errors import TrainError
+from training.shards import find_shards, one_pass
 
 
 def told(batch):

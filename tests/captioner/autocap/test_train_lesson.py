@@ -7,7 +7,7 @@ from captioner.autocap.train_data import Clip
 from captioner.autocap.train_lesson import IGNORED, Lesson
 from captioner.autocap.train_start import start
 from captioner.load import Metadata
-from tests.captioner.autocap.conftest import tone
+from tests.small_shards import tone
 
 CAPTIONS = ["a dog barks", "water runs while a bell rings twice"]
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from captioner.autocap.train import begin, train
-from captioner.autocap.train_recipe import TrainError
+from training.errors import TrainError
 
 ROOT = Path(__file__).parents[3]
 

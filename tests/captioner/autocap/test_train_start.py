@@ -6,11 +6,12 @@ import torch
 from captioner.autocap.freeze import freeze
 from captioner.autocap.net import BOS, EOS, AutoCapNet
 from captioner.autocap.shape import AutoCapShape
-from captioner.autocap.train_recipe import Freeze, TrainError, TrainRecipe
+from captioner.autocap.train_recipe import Freeze, TrainRecipe
 from captioner.autocap.train_start import PUBLISHED_CLAP_DIM, TOWER, make_tokenizer, start
 from pipeline.config import load_typed
 from scorer.htsat import Htsat
 from tests.small_autocap import save_bart, save_small_autocap, small_config
+from training.errors import TrainError
 
 ROOT = Path(__file__).parents[3]
 

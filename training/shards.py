@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
-from captioner.autocap.train_recipe import TrainError
 from corpus.store import Store
+from training.errors import TrainError
 
 log = logging.getLogger(__name__)
 

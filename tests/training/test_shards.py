@@ -4,8 +4,8 @@ from itertools import islice
 
 import pytest
 
-from captioner.autocap.train_recipe import TrainError
-from captioner.autocap.train_shards import find_shards, one_pass, stream
+from training.errors import TrainError
+from training.shards import find_shards, one_pass, stream
 
 
 def keys(samples):

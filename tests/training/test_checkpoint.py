@@ -1,6 +1,6 @@
 import pytest
 
-from captioner.autocap.train_checkpoint import damage, newest, put_folder, save, sweep
+from training.checkpoint import damage, newest, put_folder, save, sweep
 
 
 def writing(text):

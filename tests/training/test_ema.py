@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from captioner.autocap.ema import Ema
+from training.ema import Ema
 
 
 def test_the_copy_follows_and_comes_to_rest_at_the_weights():

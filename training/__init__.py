@@ -1,0 +1,1 @@
+"""Training, whatever the model: the loop, optimisers, averaged weights, several workers, checkpoints, curves."""
