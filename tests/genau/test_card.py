@@ -37,11 +37,11 @@ def test_it_is_put_in_place_of_an_older_one(folder):
 
 
 def test_another_kind_is_told(folder):
-    with pytest.raises(WeightsError, match="no card of a model of kind 'genau-vae': kind: Input should be"):
+    with pytest.raises(WeightsError, match="is no card of a genau-vae model: kind: Input should"):
         read_card(folder, VaeCard)
 
 
-@pytest.mark.parametrize("left", [0, 100])
+@pytest.mark.parametrize("left", [0, -5])
 def test_a_truncated_file_is_told(folder, left):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:left])
@@ -51,10 +51,10 @@ def test_a_truncated_file_is_told(folder, left):
 
 def test_a_folder_without_a_part_is_told(folder):
     (folder / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match="has no model.safetensors"):
+    with pytest.raises(WeightsError, match=r"has no model\.safetensors"):
         read_folder(folder, GenauCard)
     (folder / "card.json").unlink()
-    with pytest.raises(WeightsError, match="has no card.json"):
+    with pytest.raises(WeightsError, match=r"has no card\.json"):
         read_folder(folder, GenauCard)
 
 
