@@ -43,7 +43,7 @@ class ScheduleCard(_Part):
 
 
 class ConditionerCard(_Part):
-    """One of the text encoders side by side: its name as generation.conditioners takes it, and its weights."""
+    """One of the text encoders side by side: as generation.conditioners.load names it, and its weights."""
 
     name: str
     width: int = Field(ge=1)
@@ -67,11 +67,11 @@ class GenauCard(_Part):
     schedule: ScheduleCard = ScheduleCard()
     #: Latents are multiplied by it before noise is added, divided after.
     scale_factor: float = Field(gt=0, allow_inf_nan=False)
-    #: Row of the data set's one-hot, by the corpus' name.
+    #: Data sets' numbers, and that of "none of them" (None: the last), see generation.conditioners.datasets.
     datasets: dict[str, int] = {}
-    #: The row that a prompt is generated with, and the one without a prompt; None: a row of zeros.
-    dataset_id: int | None = None
-    unconditional_id: int | None = None
+    unconditional: int | None = None
+    #: Whose manner a prompt is generated in, where nobody says otherwise; None: none of them.
+    dataset: str | None = None
     conditioners: tuple[ConditionerCard, ...]
     vae: VaeRef
     vocoder: str = GRIFFIN_LIM
@@ -82,15 +82,15 @@ class GenauCard(_Part):
 
 
 class VaeCard(_Part):
-    """What there is to know about a VAE besides its tensors."""
+    """What there is to know about a VAE besides its tensors; how it was trained and measured may stand beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     kind: Literal["genau-vae"] = "genau-vae"
     model_id: str
     weights_sha256: str = ""
     shape: VaeShape
     vocoder: str = GRIFFIN_LIM
-    step: int = Field(0, ge=0)
-    recipe: dict[str, Any] = {}
 
 
 Card = TypeVar("Card", GenauCard, VaeCard)
