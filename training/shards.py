@@ -13,9 +13,11 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
 
@@ -26,11 +28,16 @@ log = logging.getLogger(__name__)
 
 Sample = dict[str, Any]
 
+#: Places that are looked at together.
+_AT_ONCE = 8
+_BRACES = re.compile(r"\{\d+\.\.\d+\}")
+
 
 @dataclass(frozen=True)
 class Shard:
     folder: str  # or an fsspec URL
     name: str  # path in it
+    clips: int
 
     def __str__(self) -> str:
         return f"{self.folder}/{self.name}"
@@ -39,51 +46,64 @@ class Shard:
 @dataclass(frozen=True)
 class Shards:
     shards: tuple[Shard, ...]
-    clips: int
+
+    @property
+    def clips(self) -> int:
+        return sum(shard.clips for shard in self.shards)
 
 
 def find_shards(places: Sequence[str], split: str) -> Shards:
-    """The shards of exports (their `split`), folders of tar files, and tar files; TrainError when there are none."""
-    found: list[Shard] = []
-    clips = 0
-    for place in places:
-        here, count_here = _shards_at(place, split)
-        found += here
-        clips += count_here
-    if not clips:
+    """The shards of exports (their `split`), folders of tar files, and tar files; TrainError when there are none.
+
+    A place may hold braces, `shards/{00000..00099}.tar`, as webdataset writes many names.
+    """
+    named = [name for place in places for name in _expanded(place)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # a shard behind a network is counted in a second or so
+        by_place = list(pool.map(lambda place: _shards_at(place, split), named))
+    found = Shards(tuple(shard for shards in by_place for shard in shards))
+    if not found.clips:
         raise TrainError(f"data: no clips of the split {split!r} in {', '.join(places)}")
-    return Shards(tuple(found), clips)
+    return found
 
 
-def _shards_at(place: str, split: str) -> tuple[list[Shard], int]:
+def _expanded(place: str) -> list[str]:
+    if not _BRACES.search(place):
+        return [place]
+    from webdataset.shardlists import expand_urls
+
+    return list(expand_urls(place))
+
+
+def _shards_at(place: str, split: str) -> list[Shard]:
     if place.endswith(".tar"):
         folder, _, name = place.rpartition("/")
-        shard = Shard(folder or ".", name)
-        return [shard], _clips_in(shard)
+        return [_counted(folder or ".", name)]
     store = Store(place)
+    if store.exists("manifest.json"):
+        manifest = json.loads(store.read("manifest.json"))
+        sizes = {name: file["samples"] for name, file in manifest["files"].items() if "samples" in file}
+        return [Shard(place, name, sizes[name]) for name in sorted(sizes) if name.startswith(f"{split}/")]
     files = store.list()
     if not files:
         raise TrainError(f"data: there is nothing at {place}; give an export (autorecap export), or tar shards")
-    if "manifest.json" in files:
-        manifest = json.loads(store.read("manifest.json"))
-        sizes = {name: file["samples"] for name, file in manifest["files"].items() if "samples" in file}
-        names = [name for name in sorted(sizes) if name.startswith(f"{split}/")]
-        return [Shard(place, name) for name in names], sum(sizes[name] for name in names)
-    names = [name for name in files if name.endswith(".tar") and "/" not in name]
     known = json.loads(store.read("sizes.json")) if "sizes.json" in files else {}
-    shards = [Shard(place, name) for name in names]
-    return shards, sum(int(known[shard.name]) if shard.name in known else _clips_in(shard) for shard in shards)
+    names = [name for name in files if name.endswith(".tar") and "/" not in name]
+    return [Shard(place, name, int(known[name])) if name in known else _counted(place, name) for name in names]
 
 
-def _clips_in(shard: Shard) -> int:
-    """By the tar's headers; the sounds themselves are passed over."""
+def _counted(folder: str, name: str) -> Shard:
+    """A shard with its clips counted by the tar's headers; the sounds themselves are passed over where that can be."""
+    shard = Shard(folder, name, 0)
     try:
-        with Store(shard.folder).open(shard.name) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            return sum(1 for member in tar if member.name.endswith(".json"))
+        with Store(folder).open(name) as file:
+            mode: Any = "r:" if file.seekable() else "r|"
+            with tarfile.open(fileobj=file, mode=mode) as tar:
+                clips = sum(1 for member in tar if member.name.endswith(".json"))
     except FileNotFoundError:
         raise TrainError(f"data: there is no {shard}") from None
     except tarfile.TarError as error:
         raise TrainError(f"data: {shard} is no tar file ({error})") from error
+    return replace(shard, clips=clips)
 
 
 def stream(shards: Shards, *, seed: int, reader: int, readers: int, shuffle_clips: int) -> Iterator[Sample]:

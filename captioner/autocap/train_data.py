@@ -11,7 +11,6 @@ reader and the clip's place in the stream, so that reading on from a cursor give
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,12 +24,14 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from audio.codec import decode_bytes
 from audio.faults import DecodeError
 from audio.resample import resample
-from captioner.autocap.augment import chosen_keys, drop_keys, joined, joined_metadata, mix
+from captioner.autocap.augment import chosen_keys, drop_keys, joined_metadata
 from captioner.autocap.frontend import MIN_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from captioner.autocap.train_recipe import TrainRecipe
 from captioner.load import Metadata
 from scorer.windows import SLACK
 from training.errors import TrainError
+from training.mixtures import joined, mix
+from training.samples import Unusable, captions_in, record_of, sound_of
 from training.shards import Sample, Shards, one_pass, stream
 
 log = logging.getLogger(__name__)
@@ -64,18 +65,10 @@ class Batch:
         return [clip.captions[0] for clip in self.clips]
 
 
-class Unusable(Exception):
-    """A sample that cannot be learned from; `reason` is a short word."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def clip_of(sample: Sample, recipe: TrainRecipe, rng: np.random.Generator | None) -> Clip:
     """One sample of a shard; a window at random and one of its captions with `rng`, else the first window and all."""
-    record = _record(sample)
-    captions = _captions(record)
+    record = record_of(sample)
+    captions = captions_in(record)
     if not captions:
         raise Unusable("no_caption")
     sound, wave = _sound(sample)
@@ -94,7 +87,7 @@ def clip_of(sample: Sample, recipe: TrainRecipe, rng: np.random.Generator | None
 def captions_of(sample: Sample) -> tuple[str, ...]:
     """A sample's captions, nothing decoded; empty where it has none."""
     try:
-        return _captions(_record(sample))
+        return captions_in(record_of(sample))
     except Unusable:
         return ()
 
@@ -102,34 +95,9 @@ def captions_of(sample: Sample) -> tuple[str, ...]:
 def metadata_of(sample: Sample) -> Metadata:
     """What the source says of a sample, nothing decoded; empty where it says nothing."""
     try:
-        return _metadata(_record(sample))
+        return _metadata(record_of(sample))
     except Unusable:
         return Metadata()
-
-
-def sound_of(sample: Sample) -> bytes:
-    """The encoded sound: the sample's one member that is no text. Unusable."""
-    names = [name for name in sample if not name.startswith("__") and name not in ("json", "txt")]
-    if len(names) != 1:
-        raise Unusable("no_sound" if not names else "several_sounds")
-    return bytes(sample[names[0]])
-
-
-def _record(sample: Sample) -> Mapping[str, Any]:
-    try:
-        record = json.loads(sample["json"])
-    except (KeyError, ValueError):
-        raise Unusable("no_record") from None
-    if not isinstance(record, dict):
-        raise Unusable("no_record")
-    return record
-
-
-def _captions(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """`text` is one string, or a list where a clip has several captions."""
-    told = record.get("text")
-    many = told if isinstance(told, list) else [told]
-    return tuple(text.strip() for text in many if isinstance(text, str) and text.strip())
 
 
 def _metadata(record: Mapping[str, Any]) -> Metadata:
