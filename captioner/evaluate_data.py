@@ -99,7 +99,8 @@ def shards_at(places: Sequence[str], split: str) -> tuple[Any, int]:
 def hear_shards(shards: Any, keys: Sequence[str] = Metadata._fields) -> Iterator[Clip | Unheard]:
     """Every sample of what `shards_at` found; one without a caption is passed on as unheard."""
     from audio.codec import decode_bytes
-    from captioner.autocap.train_data import Unusable, captions_of, metadata_of, sound_of
+    from captioner.autocap.train_data import captions_of, metadata_of
+    from training.samples import Unusable, sound_of
     from training.shards import one_pass
 
     for sample in one_pass(shards):

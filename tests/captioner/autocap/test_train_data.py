@@ -6,7 +6,6 @@ import pytest
 from captioner.autocap.train_data import (
     MAX_BAD_IN_A_ROW,
     Clip,
-    Unusable,
     batches,
     captions_of,
     clip_of,
@@ -17,6 +16,7 @@ from captioner.autocap.train_data import (
 from captioner.load import Metadata
 from tests.small_shards import RATE_HZ, sample, tone, write_shard
 from training.errors import TrainError
+from training.samples import Unusable
 from training.shards import find_shards, one_pass
 
 
