@@ -1,0 +1,52 @@
+"""Kullback-Leibler divergence of the classes heard in a generated sound from those of the reference of its name.
+
+sum over classes of q log(q / (p + 1e-6)), q the reference's, p the generated sound's; mean over pairs. Two readings of
+one network's logits, as AudioLDM's evaluation reports them: softmax (AudioGen's, the one papers print) and sigmoid,
+each class by itself, which is no divergence in the strict sense: it may be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from generation.errors import GenerationError
+from generation.evaluation.classes import sigmoid, softmax
+
+EPSILON = 1e-6
+
+
+class Divergence(NamedTuple):
+    """(pairs,) float64 each, in the order of the names."""
+
+    softmax: np.ndarray
+    sigmoid: np.ndarray
+
+
+def divergence(generated: np.ndarray, reference: np.ndarray) -> Divergence:
+    """Logits (N, C) of generated sounds and of their references, row by row."""
+    if generated.shape != reference.shape:
+        raise ValueError(f"logits of pairs have one shape, not {generated.shape} and {reference.shape}")
+    return Divergence(_of(softmax(generated), softmax(reference)), _of(sigmoid(generated), sigmoid(reference)))
+
+
+def _of(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    log_q = np.log(np.maximum(q, np.finfo(np.float64).tiny))
+    return np.asarray((q * (log_q - np.log(p + EPSILON))).sum(axis=1))
+
+
+def paired(generated: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets' logits by name -> rows of pairs, in the generated sounds' order.
+
+    GenerationError names generated sounds that have no reference. References without a generated sound are left aside.
+    """
+    alone = [name for name in generated if name not in reference]
+    if alone or not generated:
+        shown = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
+        raise GenerationError(
+            f"KL compares sounds of one name: {len(alone)} of {len(generated)} generated sounds have no reference of "
+            f"their name ({shown}); name the files alike, or leave kl out of --metrics"
+        )
+    return np.stack(list(generated.values())), np.stack([reference[name] for name in generated])
