@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from scorer.weights import WeightsError
 State = dict[str, torch.Tensor]
 
 
-def read_state(path: Path, keys: tuple[str, ...] = ("state_dict",)) -> tuple[State, str]:
+def read_state(path: Path, keys: tuple[str, ...] = ("state_dict",), *, mapped: bool = False) -> tuple[State, str]:
     """What stands under the first of `keys` that is there, or else the whole file; and the file's SHA-256.
 
+    `mapped`: tensors stay in the file until they are used: copy what is kept.
     WeightsError for a file that is missing, damaged, no checkpoint, or that would have to run code to be read.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
-    loaded = _load(path)
+    loaded = _load(path, mapped=mapped and zipfile.is_zipfile(path))
     inner = loaded
     if isinstance(loaded, Mapping):
         inner = next((loaded[key] for key in keys if key in loaded), loaded)
@@ -36,10 +38,10 @@ def read_state(path: Path, keys: tuple[str, ...] = ("state_dict",)) -> tuple[Sta
         return {str(name): value for name, value in inner.items()}, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, *, mapped: bool) -> Any:
     try:
         with torch.serialization.safe_globals(_plain_numpy()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         first = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path} is refused: it holds more than weights, or is no checkpoint ({first})") from error
