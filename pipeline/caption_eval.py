@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from captioner.evaluate import EvaluateError, Said, Unheard
+from pipeline.bar import Bar
 from pipeline.shown import one_line
 from pipeline.verbs import say
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from captioner.load import Captioner, CaptionerOptions
     from captioner.metrics.measure import Measured, Value
     from scorer.load import Scorer
-
-#: Seconds between two plain lines of progress.
-PLAIN_EVERY_S = 5.0
-
 
 @dataclass
 class Answers:
@@ -177,14 +173,14 @@ def caption_all(
     from captioner.evaluate import CPU_BATCH, GPU_BATCH, caption_clips
 
     answers, began = Answers(), time.monotonic()
-    with _Progress(total) as progress:
+    with Bar("caption", total) as bar:
         for one in caption_clips(captioner, clips, beams, scorer, CPU_BATCH if device == "cpu" else GPU_BATCH):
             if isinstance(one, Unheard):
-                progress.say(f"{one_line(one.name)}: {one.reason}: {one_line(one.detail)}")
+                bar.say(f"{one_line(one.name)}: {one.reason}: {one_line(one.detail)}")
                 answers.unheard.append(one)
             else:
                 answers.said.append(one)
-            progress.at(len(answers.said), len(answers.unheard))
+            bar.at(len(answers.said) + len(answers.unheard), f"{len(answers.unheard)} unheard")
     answers.seconds = time.monotonic() - began
     return answers
 
@@ -293,37 +289,3 @@ def _write(path: Path, text: str) -> None:
 
     path = path.resolve()
     write_whole(Store(path.parent), path.name, fill)
-
-
-class _Progress:
-    """A bar on a terminal, a line every few seconds elsewhere; on stderr."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = Console(stderr=True, highlight=False, markup=False)
-        self._total, self._live = total, self._console.is_terminal
-        columns = (TextColumn("caption"), BarColumn(bar_width=28), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._live, transient=True)
-        self._task = self._bar.add_task("caption", total=total)
-        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def say(self, text: str) -> None:
-        if self._live:
-            self._console.print(text, soft_wrap=True)
-        else:
-            sys.stderr.write(text + "\n")
-
-    def at(self, said: int, unheard: int) -> None:
-        self._bar.update(self._task, completed=said + unheard)
-        if not self._live and time.monotonic() >= self._next_line_s:
-            self.say(f"caption  {said + unheard}/{self._total} clips  {unheard} unheard")
-            self._next_line_s = time.monotonic() + PLAIN_EVERY_S
