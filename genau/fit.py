@@ -57,7 +57,7 @@ LARGE = FitShape(latent_width=1536, blocks=6)
 #: For first runs on one CPU, behind the embedded VAE.
 TINY = FitShape(
     channels=16, patch=2, group=16, patch_width=96, latent_width=128, latents=32, blocks=2, global_layers=2,
-    context_width=128, text_width=256, head_width=32, dropout=0.0,
+    context_width=128, text_width=384, head_width=32, dropout=0.0,
 )  # fmt: skip
 
 
@@ -166,15 +166,18 @@ class Block(nn.Module):
 
 
 class TimeFeatures(nn.Module):
-    """t as it is, and its sine and cosine at learned frequencies: (B,) -> (B, 17)."""
+    """t as it is, and its sine and cosine at learned frequencies: (B,) -> (B, 17).
+
+    In float32 whatever the weights are: bfloat16 cannot tell 501 from 500.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.randn(8))
 
     def forward(self, t_B: torch.Tensor) -> torch.Tensor:
-        t_B1 = t_B.to(self.weights.dtype)[:, None]
-        angles = t_B1 * self.weights[None] * (2 * math.pi)
+        t_B1 = t_B.float()[:, None]
+        angles = t_B1 * self.weights.float()[None] * (2 * math.pi)
         return torch.cat([t_B1, angles.sin(), angles.cos()], dim=1)
 
 
@@ -225,7 +228,7 @@ class Fit(nn.Module):
         context = torch.stack(
             [
                 self.context_projection_summary_text_embeddings(text_BE),
-                self.time_mlp(t_B),
+                self._time(t_B),
                 self.dataset_id_conditioning_mlp(dataset_BD),
             ],
             dim=1,
@@ -237,6 +240,12 @@ class Fit(nn.Module):
         for block in self.blocks:
             patches, latents = block(patches, latents, context)
         return self.uncut(self.patch_to_pixels(patches)), latents
+
+    def _time(self, t_B: torch.Tensor) -> torch.Tensor:
+        """(B,) -> (B, context), outside of autocast, which would round t to bfloat16."""
+        with torch.autocast(t_B.device.type, enabled=False):
+            features, first, gelu, last = self.time_mlp
+            return last(gelu(first(features(t_B).to(first.weight.dtype))))  # type: ignore[no-any-return]
 
     def cut(self, x_BCT: torch.Tensor) -> torch.Tensor:
         """(B, C, T) -> (B, T / patch, C patch), the channel outermost."""

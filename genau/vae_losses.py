@@ -113,22 +113,23 @@ def read_lpips(files: Iterable[Path]) -> Lpips:
     held: dict[str, torch.Tensor] = {}
     for file in files:
         held |= read_state(file)[0]
-    net, found, missing = Lpips(), {}, []
+    with torch.device("meta"):
+        net = Lpips()
+    found: dict[str, torch.Tensor] = {f"scaling_layer.{k}": v for k, v in Scaling().state_dict().items()}
+    missing = []
     for name, own in net.state_dict().items():
         value = next((held[key] for key in _keys(name) if key in held), None)
         if value is not None and value.shape == own.shape:
             found[name] = value.float()
-        elif name.startswith("scaling_layer."):
-            found[name] = own
-        else:
+        elif name not in found:
             missing.append(name)
     if missing:
         where = ", ".join(map(str, files))
         raise WeightsError(
             f"{where}: no tensors of LPIPS's shapes for {', '.join(missing[:4])} ({len(missing)} in all)"
         )
-    net.load_state_dict(found)
-    return net.eval()
+    net.load_state_dict(found, assign=True)
+    return net.eval().requires_grad_(False)
 
 
 def _keys(name: str) -> list[str]:
