@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from captioner.evaluate import EvaluateError, Said, Unheard
 from pipeline.bar import Bar
 from pipeline.shown import one_line
+from pipeline.text_file import write_text
 from pipeline.verbs import say
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from captioner.load import Captioner, CaptionerOptions
     from captioner.metrics.measure import Measured, Value
     from scorer.load import Scorer
+
 
 @dataclass
 class Answers:
@@ -74,7 +76,7 @@ def evaluate_verb(
         found = {str(way): {name: value._asdict() for name, value in some.items()} for way, some in measured.of.items()}
         unheard = [{"file": one.name, "reason": one.reason, "detail": one.detail} for one in answers.unheard]
         text = json.dumps({**about, "beams": found, "unheard": unheard}, indent=2, ensure_ascii=False, allow_nan=False)
-        _write(Path(json_path), text + "\n")
+        write_text(Path(json_path), text + "\n")
     return 1 if answers.unheard else 0
 
 
@@ -276,16 +278,4 @@ def write_captions(path: Path, said: Sequence[Said]) -> None:
             clap = f"{one.clap[beam]:.6f}" if beam in one.clap else ""
             references = json.dumps(one.references, ensure_ascii=False)
             writer.writerow([one.name, beam, caption.text, caption.logprob, clap, references])
-    _write(path, out.getvalue())
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    from corpus.store import Store
-    from corpus.streamed import write_whole
-
-    def fill(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    path = path.resolve()
-    write_whole(Store(path.parent), path.name, fill)
+    write_text(path, out.getvalue())

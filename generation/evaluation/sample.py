@@ -1,0 +1,39 @@
+"""Which sounds of two sets are compared: as many of one as of the other, unless all are asked for.
+
+Every distance between sets depends on how many sounds they have, so of the larger set a sample is taken: the sounds of
+the smaller set's names where it has them all, else a seeded draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Chosen(NamedTuple):
+    """Names of each side, sorted; `how` says in words what was left out, or is empty."""
+
+    generated: list[str]
+    reference: list[str]
+    how: str
+
+
+def choose(generated: Sequence[str], reference: Sequence[str], *, equal: bool = True, seed: int = 0) -> Chosen:
+    """Names of both sides -> those that are compared."""
+    if not equal or len(generated) == len(reference):
+        return Chosen(sorted(generated), sorted(reference), "")
+    if len(generated) > len(reference):
+        some, how = _of(generated, reference, seed)
+        return Chosen(some, sorted(reference), f"{len(some)} of {len(generated)} generated sounds: {how}")
+    some, how = _of(reference, generated, seed)
+    return Chosen(sorted(generated), some, f"{len(some)} of {len(reference)} reference sounds: {how}")
+
+
+def _of(larger: Sequence[str], smaller: Sequence[str], seed: int) -> tuple[list[str], str]:
+    if set(smaller) <= set(larger):
+        return sorted(smaller), "those of the same names"
+    drawn = np.random.default_rng(seed).permutation(len(larger))[: len(smaller)]
+    names = sorted(larger)
+    return sorted(names[place] for place in drawn), f"a draw with seed {seed}"
