@@ -124,6 +124,8 @@ class Reader:
         """The next sample; None for one that a damaged shard has lost."""
         position = next(self._order, None)
         while position is None:
+            for _ in self._coming or ():  # to the end of the last shard, for what strays there
+                pass
             self._begin_next()
             position = next(self._order, None)
         if self._coming is None:
@@ -150,16 +152,15 @@ class Reader:
         left = iter(mine)
         wanted = next(left)
         try:
-            for position, sample in zip(span, samples, strict=False):
+            for sample, position in zip(samples, span, strict=False):
                 if position == wanted:
                     yield position, sample
                     wanted = next(left, -1)
-                    if wanted < 0:
-                        return
-            error = "it ends"
+            error = "it ends before its clips do"
         except Damaged as damage:
             error = str(damage)
-        log.warning("%s is damaged: %s before its %d clips do", shard, error, shard.clips)
+        if wanted >= 0:
+            log.warning("%s is damaged: %s (%d clips are stated)", shard, error, shard.clips)
         while wanted >= 0:
             yield wanted, None
             wanted = next(left, -1)
