@@ -223,8 +223,12 @@ class Fit(nn.Module):
         text_BE: torch.Tensor,
         dataset_BD: torch.Tensor,
         latents_BMC: torch.Tensor | None = None,
+        handed_B: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Noise (B, C, T) and the latent tokens. `dataset_BD`: one-hot, zeros: none; `latents_BMC`: the last ones."""
+        """Noise (B, C, T) and the latent tokens. `dataset_BD`: one-hot, zeros: none.
+
+        `latents_BMC`: the tokens of a call before; `handed_B`: 1 for the clips that get theirs, 0 for the others.
+        """
         context = torch.stack(
             [
                 self.context_projection_summary_text_embeddings(text_BE),
@@ -236,7 +240,8 @@ class Fit(nn.Module):
         patches = self.to_patches(self.cut(x_BCT)) + self.patches_pe
         latents = self.latents.expand(len(x_BCT), -1, -1)
         if latents_BMC is not None:
-            latents = latents + self.self_conditioning_latents_projection(latents_BMC)
+            handed = self.self_conditioning_latents_projection(latents_BMC)
+            latents = latents + (handed if handed_B is None else handed * handed_B[:, None, None])
         for block in self.blocks:
             patches, latents = block(patches, latents, context)
         return self.uncut(self.patch_to_pixels(patches)), latents
