@@ -1,9 +1,8 @@
 """Shards to batches: several corpora drawn from by weight, and a place in the data that is numbers.
 
-    corpora = find_corpora(recipe)
-    feed = Feed(corpora, recipe, kind, batch_clips=64, seed=20, rank=0, world=1)
-    for batch in feed.batches(place := feed.start()): ...      # without end
-    place = place.after(batch)                                  # what a checkpoint keeps
+    feed = Feed(find_corpora(recipe), recipe, kind, batch_clips=64, seed=20)
+    for batch in feed.batches(None, rank=0, world=1):      # without end; from batch.place it goes on
+        batch.clips.captions, batch.clips.waves
 
 `kind` says what a sample becomes: generation/data_waves.py, generation/latents.py. Each loader process reads a stream
 of its own. Which corpus is drawn, which crop and which caption, follows from (seed, reader, clips read so far), so that
@@ -12,10 +11,11 @@ reading on from a place gives what reading through would have given.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from generation.data_reader import Damaged, Reader, samples_in
 from generation.data_recipe import Data
-from generation.data_samples import Batch
+from generation.data_samples import Clips, Kind
 from training.errors import TrainError
+from training.lesson import Batch
 from training.samples import Unusable
 from training.shards import Sample, Shards, find_shards
+
+log = logging.getLogger(__name__)
 
 #: Samples read one after the other that cannot be used (filters aside): the shards are not what they should be.
 MAX_BAD_IN_A_ROW = 100
@@ -34,14 +37,6 @@ MAX_BAD_IN_A_ROW = 100
 LOST = "lost_in_damaged_shard"
 STRAY = "member_without_record"
 _NO_FAULT = {"clap_below_min", "too_short", "too_long", "caption_too_long", LOST}
-
-
-class AnyKind(Protocol):
-    """generation.data_samples.Kind, whatever its clips are."""
-
-    def clip(self, sample: Sample, dataset: str | None, rng: np.random.Generator | None) -> Any: ...
-
-    def batch(self, clips: Sequence[Any], rng: np.random.Generator | None) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -73,51 +68,62 @@ class Place:
     cursors: tuple[tuple[int, ...], ...]
     next_reader: int = 0
 
-    def after(self, batch: Batch) -> Place:
+    def after(self, read: _Read) -> Place:
         cursors = list(self.cursors)
-        cursors[batch.reader] = batch.cursors
-        return replace(self, cursors=tuple(cursors), next_reader=(batch.reader + 1) % len(cursors))
+        cursors[read.reader] = read.cursors
+        return Place(tuple(cursors), (read.reader + 1) % len(cursors))
+
+    def told(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"cursors": [list(cursors) for cursors in self.cursors], "next_reader": self.next_reader}
 
 
 class Feed:
-    """The batches of one rank."""
+    """See training.lesson.Data; `batch.clips` is what `kind` makes of a batch."""
 
-    def __init__(
-        self,
-        corpora: Sequence[Drawn],
-        recipe: Data,
-        kind: AnyKind,
-        *,
-        batch_clips: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
+    def __init__(self, corpora: Sequence[Drawn], recipe: Data, kind: Kind, *, batch_clips: int, seed: int) -> None:
         self.corpora, self.recipe, self.kind = list(corpora), recipe, kind
-        self.batch_clips, self.seed, self.rank, self.world = batch_clips, seed, rank, world
+        self.batch_clips, self.seed = batch_clips, seed
+        self.clips = sum(corpus.shards.clips for corpus in corpora)  # before the filters
+        self.readers = max(1, recipe.loader_workers)
 
-    @property
-    def clips(self) -> int:
-        """Of all corpora, before the filters."""
-        return sum(corpus.shards.clips for corpus in self.corpora)
+    def batches(self, place: Any, *, rank: int, world: int) -> Iterator[Batch[Any]]:
+        """From `place` on (None: the start), without end; loader processes take turns.
 
-    def start(self) -> Place:
-        return Place(((0,) * len(self.corpora),) * max(1, self.recipe.loader_workers))
-
-    def batches(self, place: Place) -> Iterator[Batch]:
-        """From `place` on, without end; loader processes take turns. TrainError when nothing usable comes."""
+        TrainError when a corpus gives nothing that can be used.
+        """
+        at = self._place(place)
+        workers = self.recipe.loader_workers
         loader: Any = DataLoader(
-            _Stream(self, place), batch_size=None, num_workers=self.recipe.loader_workers, collate_fn=_as_it_is,
-            prefetch_factor=4 if self.recipe.loader_workers else None,
+            _Stream(self, at, rank, world), batch_size=None, num_workers=workers, collate_fn=_as_it_is,
+            prefetch_factor=4 if workers else None,
         )  # fmt: skip
-        for batch in loader:
-            if isinstance(batch, _Fault):
-                raise TrainError(batch.text)
-            yield batch
+        for read in loader:
+            if isinstance(read, _Fault):
+                raise TrainError(read.text)
+            at = at.after(read)
+            yield Batch(read.clips, len(read.clips), at.told(), read.skipped)
 
-    def read(self, reader: int, cursors: tuple[int, ...]) -> Iterator[Batch]:
-        """What the rank's `reader` gives from `cursors` on."""
-        return _Reading(self, reader, cursors).batches()
+    def _place(self, told: Any) -> Place:
+        """The place that a checkpoint tells of; the start, where it was kept by other readers or of other corpora."""
+        start = Place(((0,) * len(self.corpora),) * self.readers)
+        if told is None:
+            return start
+        place = Place(tuple(tuple(cursors) for cursors in told["cursors"]), told["next_reader"])
+        if [len(cursors) for cursors in place.cursors] != [len(cursors) for cursors in start.cursors]:
+            log.warning("data: begun anew: it was read by %d loader processes before", len(place.cursors))
+            return start
+        return place
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A batch as a loader process hands it over, and how far it has read each corpus with it."""
+
+    clips: Clips
+    reader: int
+    cursors: tuple[int, ...]
+    skipped: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -130,17 +136,17 @@ class _Fault:
 class _Stream(IterableDataset[Any]):
     """Loader process v plays the reader (v + place.next_reader) of the rank's."""
 
-    def __init__(self, feed: Feed, place: Place) -> None:
+    def __init__(self, feed: Feed, place: Place, rank: int, world: int) -> None:
         super().__init__()
-        self._feed, self._place = feed, place
+        self._feed, self._place, self._rank, self._world = feed, place, rank, world
 
-    def __iter__(self) -> Iterator[Batch | _Fault]:
+    def __iter__(self) -> Iterator[_Read | _Fault]:
         info = get_worker_info()
         if info is not None:
             torch.set_num_threads(1)
-        reader = ((0 if info is None else info.id) + self._place.next_reader) % len(self._place.cursors)
+        reader = ((0 if info is None else info.id) + self._place.next_reader) % self._feed.readers
         try:
-            yield from self._feed.read(reader, self._place.cursors[reader])
+            yield from _Reading(self._feed, reader, self._place.cursors[reader], self._rank, self._world).batches()
         except TrainError as error:
             yield _Fault(str(error))
 
@@ -148,13 +154,12 @@ class _Stream(IterableDataset[Any]):
 class _Reading:
     """One reader at work."""
 
-    def __init__(self, feed: Feed, reader: int, cursors: tuple[int, ...]) -> None:
-        count = max(1, feed.recipe.loader_workers)
+    def __init__(self, feed: Feed, reader: int, cursors: tuple[int, ...], rank: int, world: int) -> None:
         self._feed, self._reader, self._cursors = feed, reader, list(cursors)
-        self._number = feed.rank * count + reader
+        self._number = rank * feed.readers + reader
         self._readers = [
             Reader(
-                corpus.shards, seed=f"{feed.seed}/{at}", reader=self._number, readers=feed.world * count,
+                corpus.shards, seed=f"{feed.seed}/{at}", reader=self._number, readers=world * feed.readers,
                 shuffle_clips=feed.recipe.shuffle_clips, cursor=cursors[at],
             )
             for at, corpus in enumerate(feed.corpora)
@@ -162,16 +167,15 @@ class _Reading:
         self._shares = np.cumsum([corpus.share for corpus in feed.corpora])
         self._skipped: dict[str, int] = {}
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[_Read]:
         clips: list[Any] = []
         while True:
             clip, rng = self._next_clip()
             clips.append(clip)
             if len(clips) == self._feed.batch_clips:
                 batch = self._feed.kind.batch(clips, rng)
-                batch.reader, batch.cursors, batch.skipped = self._reader, tuple(self._cursors), self._told_skipped()
+                yield _Read(batch, self._reader, tuple(self._cursors), self._told_skipped())
                 clips = []
-                yield batch
 
     def _next_clip(self) -> tuple[Any, np.random.Generator]:
         """A clip of the corpus that is drawn, and the generator that all about it was drawn with."""
@@ -218,14 +222,14 @@ def _as_it_is(batch: Any) -> Any:
 
 def held_out(
     corpora: Sequence[Drawn],
-    kind: AnyKind,
+    kind: Kind,
     *,
     max_clips: int,
     batch_clips: int,
     rank: int = 0,
     world: int = 1,
     on_skip: Callable[[str], None] = lambda reason: None,
-) -> Iterator[Batch]:
+) -> Iterator[Clips]:
     """Clips for validation in batches, nothing drawn: the first `max_clips` of the corpora in turns, each `world`-th
     of them this rank's. The last batch may be smaller."""
     clips: list[Any] = []

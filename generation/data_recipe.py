@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from training.settings import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 #: One place may be written without the list.
 Places = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 Range = tuple[Annotated[float, Field(ge=-60, le=60)], Annotated[float, Field(ge=-60, le=60)]]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Corpus(Section):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,32 +13,27 @@ from generation.data_recipe import Filters
 from training.samples import Unusable, captions_in, record_of
 from training.shards import Sample
 
-Clip = TypeVar("Clip")
-
 
 @dataclass(kw_only=True)
-class Batch:
-    """Clips of a step, and how far the data has been read with them: `cursors` of the rank's reader `reader`."""
+class Clips:
+    """The clips of a batch, in order: what is known of each beside what the net is given."""
 
     keys: list[str]
     captions: list[str]
     datasets: list[str | None]
-    reader: int = 0
-    cursors: tuple[int, ...] = ()
-    skipped: dict[str, int] = field(default_factory=dict)  # since that reader's batch before, by reason
 
     def __len__(self) -> int:
         return len(self.keys)
 
 
-class Kind(Protocol, Generic[Clip]):
-    """One kind of training data: its samples as clips, clips as a batch."""
+class Kind(Protocol):
+    """One kind of training data: its samples as clips, clips as a batch. What a clip is, is its own affair."""
 
-    def clip(self, sample: Sample, dataset: str | None, rng: np.random.Generator | None) -> Clip:
+    def clip(self, sample: Sample, dataset: str | None, rng: np.random.Generator | None) -> Any:
         """One clip; without `rng` nothing is left to chance. Unusable says why it cannot be one."""
         ...
 
-    def batch(self, clips: Sequence[Clip], rng: np.random.Generator | None) -> Batch: ...
+    def batch(self, clips: Sequence[Any], rng: np.random.Generator | None) -> Clips: ...
 
 
 @dataclass(frozen=True)

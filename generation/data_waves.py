@@ -19,7 +19,7 @@ from audio.faults import DecodeError
 from audio.media import as_decode_error
 from audio.resample import resample
 from generation.data_recipe import Filters, Mixing
-from generation.data_samples import Batch, check_duration, check_record, one_of, told_of
+from generation.data_samples import Clips, check_duration, check_record, one_of, told_of
 from training.mixtures import joined, mix
 from training.samples import Unusable, sound_of
 from training.shards import Sample
@@ -32,7 +32,7 @@ MIN_SAMPLES = 101
 
 
 @dataclass(kw_only=True)
-class WaveBatch(Batch):
+class WaveBatch(Clips):
     """`waves`: (B, samples) float32, levelled, zeros behind short clips."""
 
     waves: torch.Tensor

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from generation.data_recipe import Filters
-from generation.data_samples import Batch, check_record, one_of, told_of
+from generation.data_samples import Clips, check_record, one_of, told_of
 from training.samples import Unusable
 from training.shards import Sample
 
@@ -26,7 +26,7 @@ LATENT, TEXT = "latent.npy", "text.npy"
 
 
 @dataclass(kw_only=True)
-class LatentBatch(Batch):
+class LatentBatch(Clips):
     """`mean`, `std`: (B, C, T) float16; `text`: (B, width) float16, the vectors of `captions`."""
 
     mean: torch.Tensor

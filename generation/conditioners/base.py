@@ -8,8 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from generation.errors import GenerationError
 
-class ConditionerError(ValueError):
+
+class ConditionerError(GenerationError):
     """A text encoder that cannot be loaded or used as asked: which, why, and what to do."""
 
 

@@ -23,13 +23,18 @@ def data(*corpora, **more):
     return Data.model_validate({"corpora": list(corpora), "loader_workers": 0, "shuffle_clips": 6, **more})
 
 
-def feed_of(recipe, batch_clips=3, rank=0, world=1, seed=20):
+def feed_of(recipe, batch_clips=3):
     kind = Waves(16_000, SAMPLES, level, recipe.filters, recipe.mix)
-    return Feed(find_corpora(recipe), recipe, kind, batch_clips=batch_clips, seed=seed, rank=rank, world=world)
+    return Feed(find_corpora(recipe), recipe, kind, batch_clips=batch_clips, seed=20)
+
+
+def read(feed, count, place=None, rank=0, world=1):
+    return list(islice(feed.batches(place, rank=rank, world=world), count))
 
 
 def told(batch):
-    return batch.keys, batch.captions, batch.datasets, batch.waves.numpy().tobytes()
+    clips = batch.clips
+    return clips.keys, clips.captions, clips.datasets, clips.waves.numpy().tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +54,24 @@ def two(tmp_path_factory):
 def test_reading_on_from_a_place_is_reading_through(two, workers):
     recipe = data(*two, loader_workers=workers, mix={"share": 0.5})
     feed = feed_of(recipe)
-    place, places, through = feed.start(), [], []
-    for batch in islice(feed.batches(place), 14):
-        place = place.after(batch)
-        places.append(place)
-        through.append(told(batch))
+    batches = read(feed, 14)
+    through = [told(batch) for batch in batches]
     assert len({waves for *_, waves in through}) == 14
     for stop in (3, 8):
-        again = [told(batch) for batch in islice(feed.batches(places[stop]), 4)]
-        assert again == through[stop + 1 : stop + 5]
+        place = json.loads(json.dumps(batches[stop].place))
+        assert [told(batch) for batch in read(feed, 4, place)] == through[stop + 1 : stop + 5]
+
+
+def test_a_place_of_other_readers_begins_anew(two, caplog):
+    place = read(feed_of(data(*two)), 3)[-1].place
+    again = read(feed_of(data(*two, loader_workers=2)), 1, place)
+    assert told(again[0]) == told(read(feed_of(data(*two, loader_workers=2)), 1)[0])
+    assert "begun anew" in caplog.text
 
 
 def test_weights_are_shares_of_the_clips(two):
     feed = feed_of(data(*two), batch_clips=40)
-    drawn = Counter(name for batch in islice(feed.batches(feed.start()), 20) for name in batch.datasets)
+    drawn = Counter(name for batch in read(feed, 20) for name in batch.clips.datasets)
     assert drawn["first"] == pytest.approx(600, abs=40)  # 3 of 4 of 800; a standard deviation is 12
 
 
@@ -74,10 +83,10 @@ def test_a_weight_holds_for_what_passes_the_filters(tmp_path):
     write_tar(tmp_path / "b.tar", poor)
     corpora = [{"shards": str(tmp_path / f"{name}.tar"), "weight": 1, "dataset": name} for name in "ab"]
     feed = feed_of(data(*corpora, filters={"clap_min": 0.3}), batch_clips=20)
-    batches = list(islice(feed.batches(feed.start()), 20))
-    assert Counter(name for batch in batches for name in batch.datasets)["b"] == pytest.approx(200, abs=40)
+    batches = read(feed, 20)
+    assert Counter(name for batch in batches for name in batch.clips.datasets)["b"] == pytest.approx(200, abs=40)
     assert sum(batch.skipped.get("clap_below_min", 0) for batch in batches) > 100
-    assert {caption for batch in batches for caption in batch.captions} == {"good", "poor"}
+    assert {caption for batch in batches for caption in batch.clips.captions} == {"good", "poor"}
 
 
 def test_without_weights_every_clip_comes_as_often_as_any_other(two):
@@ -87,11 +96,9 @@ def test_without_weights_every_clip_comes_as_often_as_any_other(two):
 
 
 def test_two_ranks_read_other_clips(two):
-    read = []
-    for rank in (0, 1):
-        feed = feed_of(data(two[0]), batch_clips=4, rank=rank, world=2)
-        read.append({key for batch in islice(feed.batches(feed.start()), 2) for key in batch.keys})
-    assert not read[0] & read[1]
+    feed = feed_of(data(two[0]), batch_clips=4)
+    keys = [{key for batch in read(feed, 2, rank=rank, world=2) for key in batch.clips.keys} for rank in (0, 1)]
+    assert not keys[0] & keys[1]
 
 
 def test_bad_clips_are_counted_by_reason_and_passed_over(tmp_path):
@@ -100,8 +107,8 @@ def test_bad_clips_are_counted_by_reason_and_passed_over(tmp_path):
     clips += [[("alone.flac", b"x")], [("bare.json", b'{"text": "hm"}')]]
     write_tar(tmp_path / "0.tar", clips)
     feed = feed_of(data({"shards": str(tmp_path)}), batch_clips=6)
-    batches = list(islice(feed.batches(feed.start()), 2))
-    assert all(set(batch.keys) == {f"g{n}" for n in range(6)} for batch in batches)
+    batches = read(feed, 2)
+    assert all(set(batch.clips.keys) == {f"g{n}" for n in range(6)} for batch in batches)
     skipped = Counter()
     for batch in batches:
         skipped.update(batch.skipped)
@@ -114,7 +121,7 @@ def test_a_truncated_shard_does_not_stop_a_training(tmp_path):
     (tmp_path / "sizes.json").write_text(json.dumps({"00000.tar": 8, "00001.tar": 8}))
     (tmp_path / "00001.tar").write_bytes(whole[: len(whole) // 3])
     feed = feed_of(data({"shards": str(tmp_path)}), batch_clips=8)
-    batches = list(islice(feed.batches(feed.start()), 3))
+    batches = read(feed, 3)
     assert sum(batch.skipped.get(LOST, 0) for batch in batches) >= 3
 
 
@@ -123,7 +130,7 @@ def test_a_corpus_of_which_nothing_can_be_used_stops_with_the_reasons(tmp_path, 
     write_tar(tmp_path / "0.tar", [members(f"k{n}", wave=tone(300, 0.004)) for n in range(5)])
     feed = feed_of(data({"shards": str(tmp_path)}, loader_workers=workers))
     with pytest.raises(TrainError, match=r"^data: of \d+ clips .* none could be used \(too_short \d+\)") as caught:
-        next(feed.batches(feed.start()))
+        read(feed, 1)
     assert "Traceback" not in str(caught.value)
 
 
