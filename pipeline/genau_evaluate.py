@@ -43,6 +43,7 @@ def genau_evaluate_verb(
     json_path: str | None,
 ) -> int:
     """Exit code 1 when a sound could not be heard."""
+    from generation.evaluation.kl import need_pairs
     from generation.evaluation.measure import DEFAULT, KEEPS_VECTORS, measure
     from generation.evaluation.sample import choose
     from generation.evaluation.sounds import find_sounds
@@ -51,9 +52,11 @@ def genau_evaluate_verb(
     if json_path is not None and not Path(json_path).resolve().parent.is_dir():
         raise GenerationError(f"{json_path} cannot be written: there is no folder {Path(json_path).resolve().parent}")
     sides = find_sounds(generated, split), find_sounds(reference, split)
+    chosen = choose(sides[0].names, sides[1].names, equal=not everything, seed=seed)
+    if metrics and "kl" in wanted:  # before all is heard in vain
+        need_pairs(chosen.generated, chosen.reference)
     told = {} if captions is None else read_captions(captions, sides[0])
     networks = open_extractors(extractors, device, threads)
-    chosen = choose(sides[0].names, sides[1].names, equal=not everything, seed=seed)
     keep, began = bool(KEEPS_VECTORS.intersection(wanted)), time.monotonic()
     ours = hear_side(sides[0], chosen.generated, networks, "generated", keep, clip_s)
     theirs = hear_side(sides[1], chosen.reference, networks, "reference", keep, clip_s)

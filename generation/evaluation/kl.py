@@ -7,7 +7,7 @@ each class by itself, which is no divergence in the strict sense: it may be nega
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -38,15 +38,18 @@ def _of(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def paired(generated: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets' logits by name -> rows of pairs, in the generated sounds' order.
+    """Both sets' logits by name -> rows of pairs, in the generated sounds' order; GenerationError as `need_pairs`."""
+    need_pairs(generated, reference)
+    return np.stack(list(generated.values())), np.stack([reference[name] for name in generated])
 
-    GenerationError names generated sounds that have no reference. References without a generated sound are left aside.
-    """
-    alone = [name for name in generated if name not in reference]
+
+def need_pairs(generated: Collection[str], reference: Collection[str]) -> None:
+    """GenerationError naming the generated sounds without a reference of their name. More references may be there."""
+    known = set(reference)
+    alone = [name for name in generated if name not in known]
     if alone or not generated:
         shown = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
         raise GenerationError(
             f"KL compares sounds of one name: {len(alone)} of {len(generated)} generated sounds have no reference of "
             f"their name ({shown}); name the files alike, or leave kl out of --metrics"
         )
-    return np.stack(list(generated.values())), np.stack([reference[name] for name in generated])

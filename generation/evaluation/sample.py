@@ -1,7 +1,7 @@
 """Which sounds of two sets are compared: as many of one as of the other, unless all are asked for.
 
 Every distance between sets depends on how many sounds they have, so of the larger set a sample is taken: the sounds of
-the smaller set's names where it has them all, else a seeded draw.
+the smaller set's names, and where it has not all of them a seeded draw of the others.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ def choose(generated: Sequence[str], reference: Sequence[str], *, equal: bool = 
 
 
 def _of(larger: Sequence[str], smaller: Sequence[str], seed: int) -> tuple[list[str], str]:
-    if set(smaller) <= set(larger):
-        return sorted(smaller), "those of the same names"
-    drawn = np.random.default_rng(seed).permutation(len(larger))[: len(smaller)]
-    names = sorted(larger)
-    return sorted(names[place] for place in drawn), f"a draw with seed {seed}"
+    """As many of `larger` as there are in `smaller`, those of its names first."""
+    known = set(smaller)
+    pairs = [name for name in sorted(larger) if name in known]
+    others = [name for name in sorted(larger) if name not in known]
+    drawn = np.random.default_rng(seed).permutation(len(others))[: len(smaller) - len(pairs)]
+    told = [f"{len(pairs)} of the same names"] if pairs else []
+    told += [f"{len(drawn)} drawn with seed {seed}"] if len(drawn) else []
+    return sorted([*pairs, *(others[place] for place in drawn)]), ", ".join(told)
