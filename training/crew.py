@@ -1,10 +1,14 @@
 """The processes that train together: which one this is, and the few things that they tell each other.
 
-Whoever starts several (Ray Train, torchrun) joins them in torch.distributed; one process alone needs none of it.
+Ray Train joins those that it starts in torch.distributed, `joined_from_env` those of torchrun; one process alone needs
+none of it.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,3 +65,20 @@ def crew(device: str) -> Crew:
     if device == "cuda":
         device = f"cuda:{torch.cuda.current_device()}"
     return Crew(rank, world, torch.device(device))
+
+
+@contextmanager
+def joined_from_env() -> Iterator[None]:
+    """Joined as torchrun's variables say (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT); nothing without
+    them, or when the process is joined already."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not distributed.is_available() or distributed.is_initialized():
+        yield
+        return
+    gpus = torch.cuda.is_available()
+    if gpus:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    distributed.init_process_group("nccl" if gpus else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()

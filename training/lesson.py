@@ -48,6 +48,7 @@ class Data(Protocol[Clips_co]):
     """Batches without end, the same whenever they are asked for from the same place."""
 
     clips: int  # of one pass over all of it
+    batch_clips: int  # of one batch
 
     def batches(self, place: Place, *, rank: int, world: int) -> Iterator[Batch[Clips_co]]: ...
 
@@ -113,7 +114,11 @@ class Lesson(nn.Module, Generic[Clips, Inputs]):
         raise NotImplementedError
 
     def loss(self, turn: str, inputs: Inputs, step: int) -> Loss:
-        """Under autocast, if the run has it. `step` from 0. Call `net` as a whole (`self.net(...)`): FSDP needs it."""
+        """Under autocast, if the run has it. `step` from 0.
+
+        Call `net` as a whole (`self.net(...)`): FSDP needs it. Several workers need every parameter that learns in this
+        turn to get a gradient from every batch: what is left out of one is to be multiplied by 0.
+        """
         raise NotImplementedError
 
     def forward(self, turn: str, inputs: Inputs, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -141,7 +146,7 @@ class Lesson(nn.Module, Generic[Clips, Inputs]):
         return name
 
     def card(self, step: int) -> dict[str, Any]:
-        """What card.json says of the weights; the loop adds weights_sha256 and how far it was trained."""
+        """What card.json says of the weights after so many steps; the loop adds `weights_sha256`."""
         return {}
 
     def write_beside(self, folder: Path) -> None:

@@ -28,10 +28,12 @@ def record_of(sample: Sample) -> Mapping[str, Any]:
 
 
 def captions_in(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """`text` is one string, or a list where a clip has several captions."""
+    """`text` is one string, or a list where a clip has several captions. Half of a character becomes "?": JSON can hold
+    it, no tokenizer takes it."""
     told = record.get("text")
     many = told if isinstance(told, list) else [told]
-    return tuple(text.strip() for text in many if isinstance(text, str) and text.strip())
+    whole = (text.encode("utf-8", "replace").decode().strip() for text in many if isinstance(text, str))
+    return tuple(text for text in whole if text)
 
 
 def sound_of(sample: Sample) -> bytes:

@@ -59,7 +59,8 @@ class Training:
         log.info("%.2f M parameters learn, %.2f M are frozen", learns / 1e6, rests / 1e6)
         self.optimizer = make_optimizer(self.net, recipe.optimizer)
         decay = recipe.optimizer.ema_decay
-        self.ema = Ema(self.net, decay) if decay is not None else None
+        learning = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
+        self.ema = Ema(learning, decay) if decay is not None else None
         self.step, self.place = 0, start_of(recipe)
         o = recipe.optimizer
         self.step_clips = o.batch_clips * o.accumulate * crew.world
