@@ -1,16 +1,20 @@
-"""Published extractors' state dicts with random numbers in them (tests/published_weights.py)."""
+"""Real sounds for the metrics."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[2]
+from audio.decode import AudioSource
+
+FILES = Path(__file__).parents[3] / "examples" / "demo" / "media" / "files"
 
 
 @pytest.fixture(scope="session")
-def published():
-    spec = importlib.util.spec_from_file_location("autorecap_tests_published", TESTS / "published_weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recordings():
+    """Twelve clips of 3 s, 16 kHz, of the demo's recordings: name -> wave."""
+    clips = {}
+    for name in ("barnyard_13.flac", "brookside10.wav", "campfire_11.ogg", "seashore_12.mp3"):
+        with AudioSource(FILES / name) as source:
+            for k in range(3):
+                clips[f"{name.partition('.')[0]}_{k}"] = source.segment(3000 * k, 3000 * k + 3000, 16_000)
+    return clips

@@ -37,10 +37,11 @@ def test_one_distribution_is_about_zero_another_is_not():
     assert kad.kernel_distance(ours + 1, theirs) > 20
 
 
-def test_the_median_of_many_is_of_a_seeded_draw():
-    rows = np.random.default_rng(3).normal(size=(kad.MEDIAN_OF + 500, 3))
+def test_the_median_of_many_is_of_a_seeded_draw(monkeypatch):
+    monkeypatch.setattr(kad, "MEDIAN_OF", 300)
+    rows = np.random.default_rng(3).normal(size=(400, 3))
     assert kad.median_distance(rows, seed=1) == kad.median_distance(rows, seed=1)
-    assert kad.median_distance(rows, seed=1) == pytest.approx(kad.median_distance(rows, seed=2), rel=0.05)
+    assert kad.median_distance(rows, seed=1) == pytest.approx(kad.median_distance(rows, seed=2), rel=0.1)
 
 
 def test_what_has_no_distance_is_refused():

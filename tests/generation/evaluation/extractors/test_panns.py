@@ -7,13 +7,14 @@ from torch.nn import functional as fn
 
 from generation.evaluation.extractors.panns import SHAPES, LogMel, Panns
 from scorer.weights import WeightsError
+from tests import published_weights
 
 WAVE = np.random.default_rng(0).normal(0.02, 0.1, 32_000).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def state(published):
-    return published.panns()
+def state():
+    return published_weights.panns()
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ from torch.nn import functional as fn
 
 from generation.evaluation.classes import softmax
 from generation.evaluation.extractors.passt import LogMel, Passt, windows_of
+from tests import published_weights
 
 RATE = 32_000
 WAVE = np.random.default_rng(0).normal(0, 0.1, 12_000).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def state(published):
-    return published.passt()
+def state():
+    return published_weights.passt()
 
 
 @pytest.fixture(scope="module")

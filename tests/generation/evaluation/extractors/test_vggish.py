@@ -7,13 +7,14 @@ from torch.nn import functional as fn
 
 from generation.evaluation.extractors.vggish import LogMel, Vggish
 from scorer.weights import WeightsError
+from tests import published_weights
 
 WAVE = np.random.default_rng(0).normal(0, 0.1, 33_000).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def state(published):
-    return published.vggish()
+def state():
+    return published_weights.vggish()
 
 
 @pytest.fixture(scope="module")
