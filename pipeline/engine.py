@@ -172,6 +172,8 @@ def quiet_data_context() -> Any:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = -1
+    # Else each task starts a thread that asks the kernel for its memory, for statistics that nobody reads.
+    context.memory_usage_poll_interval_s = None
     assert ray.is_initialized()
     return context
 

@@ -184,16 +184,18 @@ def _commit_rows(job: LegJob, unit: pa.Table, unit_id: str) -> tuple[pa.Table, u
     return unit, result
 
 
+@lru_cache(maxsize=8)
 def kept_columns(job: LegJob) -> pa.Schema:
     """What the leg's stages add and the corpus keeps."""
     adds = pa.unify_schemas([link.stage.adds for at in range(len(job.groups)) for link in job.links(at)])
     return pa.schema([typed for typed in adds if typed.name not in passing(job)])
 
 
-def passing(job: LegJob) -> set[str]:
-    """Columns that stages add for later stages of the leg only."""
+@lru_cache(maxsize=8)
+def passing(job: LegJob) -> frozenset[str]:
+    """Columns that stages add for later stages of the leg only. Asked for each unit: building stages takes 5 ms."""
     links = [link for at in range(len(job.groups)) for link in job.links(at)]
-    return {name for link in links for name in getattr(link.stage, "transient", ())}
+    return frozenset(name for link in links for name in getattr(link.stage, "transient", ()))
 
 
 @lru_cache(maxsize=64)
