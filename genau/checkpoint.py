@@ -126,14 +126,16 @@ def _published(
         name for name in state if not name.startswith(known) and not KNOWN.fullmatch(name) and name != "scale_factor"
     ]
     weights = _floats(_averaged(raw, ema) if take else raw)
+    shape = shape_of(weights, {**config.fit, **sizes})
+    datasets = {name: number for name, number in config.datasets.items() if number < shape.datasets}
     card = GenauCard(
         model_id=path.stem,
-        shape=shape_of(weights, {**config.fit, **sizes}),
+        shape=shape,
         schedule=config.schedule,
         scale_factor=1.0 if scale is None else scale,
-        datasets=dict(config.datasets),
+        datasets=datasets,
         unconditional=config.unconditional,
-        dataset=next((name for name, number in config.datasets.items() if number == 0), None),
+        dataset=next((name for name, number in datasets.items() if number == 0), None),
         conditioners=(),
         vae=VaeRef(model=str(path), weights_sha256=""),
     )

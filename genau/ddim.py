@@ -34,13 +34,15 @@ class DdimStep:
 
 
 def ddim_times(steps: int, of: int) -> list[int]:
-    """Exactly `steps` times of `of`, the first to be used last, evenly spaced from 1 on.
+    """Exactly `steps` times of `of`, the first to be used last, evenly spaced from 1 on (from 0 where all are taken).
 
     The reference divides in whole numbers: 101 to 111 or 251 to 333 of its 1,000 steps end beyond the schedule and
     crash, others give more steps than asked. Where `of` is a multiple of `steps` both are the same.
     """
-    if not 1 <= steps < of:
-        raise ValueError(f"a sampler takes 1 to {of - 1} steps, not {steps}")
+    if not 1 <= steps <= of:
+        raise ValueError(f"a sampler takes 1 to {of} steps, not {steps}")
+    if steps == of:
+        return list(range(of))
     return [1 + at * of // steps for at in range(steps)]
 
 

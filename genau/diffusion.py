@@ -20,11 +20,14 @@ FIRST_BETA, LAST_BETA = 0.0015, 0.0195
 
 
 class Schedule:
-    """alphas_cumprod: (STEPS,) float32, made in double precision; the share of the signal's power that is left."""
+    """alphas_cumprod: (STEPS,) float32, made in double precision; the share of the signal's power that is left.
+
+    `betas`: (STEPS,) float64, the share of it that each step takes.
+    """
 
     def __init__(self, steps: int = STEPS, first_beta: float = FIRST_BETA, last_beta: float = LAST_BETA) -> None:
         betas = np.linspace(first_beta**0.5, last_beta**0.5, steps) ** 2
-        self.steps = steps
+        self.steps, self.betas = steps, betas
         self.alphas_cumprod = torch.from_numpy(np.cumprod(1.0 - betas).astype(np.float32))
 
     def noised(self, clean: torch.Tensor, noise: torch.Tensor, t_B: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,8 @@ ROUNDS = 32
 MOMENTUM = 0.99
 UNMIX_ROUNDS = 30
 TINY = 1e-8
+#: Log magnitudes beyond any sound's, from a net that has not learned yet: their squares must not overflow.
+LOUDEST = 20.0
 
 
 class GriffinLim(nn.Module):
@@ -36,7 +38,7 @@ class GriffinLim(nn.Module):
     @torch.no_grad()
     def forward(self, mel_BFT: torch.Tensor) -> torch.Tensor:
         # A frame more at both ends: torch's frames lie around multiples of the hop, the mel's half a hop later.
-        size = self._magnitudes(mel_BFT.float().exp())
+        size = self._magnitudes(mel_BFT.float().clamp(max=LOUDEST).exp())
         size = torch.cat([size[..., :1], size, size[..., -1:]], dim=2)
         phase, before = self._first_phases(size), torch.zeros((), device=size.device)
         for _ in range(self.rounds):

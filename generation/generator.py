@@ -7,7 +7,8 @@ Several candidates of a prompt are several draws of it: prompts that differ in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -42,8 +43,8 @@ class Settings:
     seeds: Literal["prompt", "name"] = "prompt"
     #: Count DDIM's steps as the reference does: other counts than asked, some refused.
     reference_steps: bool = False
-    #: Hand the net's state from step to step; for weights that were trained so.
-    self_conditioning: bool = False
+    #: Hand the net's state from step to step. None: where its weights were trained so.
+    self_conditioning: bool | None = None
 
 
 #: Told while a call is at work: the share of it that is done, 0 to 1.
@@ -55,11 +56,21 @@ class Generator(Protocol):
 
     model_id: str
     weights_sha256: str
+    #: What else its sounds follow from: hashes of decoders and text encoders, precision.
+    about: Mapping[str, str]
     sample_rate_hz: int
     longest_s: float
+    #: How many are worth being made together.
+    clips_at_once: int
 
     def generate(
         self, prompts: Sequence[Prompt], settings: Settings, on_progress: OnProgress | None = None
     ) -> np.ndarray:
         """(N, samples) float32 in [-1, 1]. GenerationError for settings that it cannot follow."""
         ...
+
+
+def seed_of_draw(seed: int, prompt: Prompt) -> int:
+    """What a random generator of 64 bits begins with for one draw of one prompt."""
+    told = f"{seed}\0{prompt.draw}\0{prompt.text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(told).digest()[:8], "big") >> 1

@@ -38,10 +38,12 @@ def test_counts_that_crash_the_reference_are_known_and_ours_do_not():
         with pytest.raises(ValueError, match="beyond the schedule"):
             reference_times(count, STEPS)
     assert all(reference_times(count, STEPS) for count in range(1, 301) if count not in crash)
-    for count in range(1, STEPS):
+    for count in range(1, STEPS + 1):
         times = ddim_times(count, STEPS)
         assert len(set(times)) == count
-        assert (times[0], times[-1] < STEPS) == (1, True)
+        assert (times[0], times[-1] < STEPS) == (int(count < STEPS), True)
+    with pytest.raises(ValueError, match="1 to 1000 steps, not 1001"):
+        ddim_times(1001, STEPS)
 
 
 def test_ddim_with_and_without_guidance_at_both_etas():
