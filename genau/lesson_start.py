@@ -1,0 +1,184 @@
+"""A training's lesson and data, put together as its recipe says: nets from nothing or from a checkpoint, VAE, encoders.
+
+lesson, data = fit_training(recipe, cache_dir=out / "captions")
+Training(lesson, data, Plan(recipe.name, recipe.seed, recipe.loop, recipe.keep), out, crew(...)).run()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from genau.card import GRIFFIN_LIM, ConditionerCard, GenauCard, ScheduleCard, VaeCard, VaeRef
+from genau.checkpoint import read_fit, read_vae
+from genau.codec import Codec, folder_of, load_codec, load_vocoder
+from genau.fit import Fit
+from genau.lesson_fit import FitLesson
+from genau.lesson_vae import VaeLesson, VaeNet
+from genau.mel import CLIP_SAMPLES, FRAMES, SAMPLE_RATE_HZ, levelled
+from genau.recipe import FitRecipe, VaeRecipe
+from genau.vae import Vae, VaeShape
+from genau.vae import shape_of as vae_shape_of
+from genau.vae_losses import LossWeights, VaeLosses, read_lpips
+from generation.conditioners.base import Conditioner, ConditionerError, Joined
+from generation.conditioners.cache import Cached
+from generation.conditioners.datasets import DatasetIds
+from generation.conditioners.load import load_conditioner
+from generation.data import Feed, find_corpora, held_out
+from generation.data_recipe import Corpus, Data
+from generation.data_samples import Clips, Kind
+from generation.data_waves import Waves
+from generation.latents import Latents
+from scorer.weights import WeightsError
+from training.crew import Crew
+from training.errors import TrainError
+
+
+def fit_training(recipe: FitRecipe, cache_dir: Path, crew: Crew) -> tuple[FitLesson, Feed]:
+    """Stage 2. TrainError and WeightsError say what cannot be had."""
+    torch.manual_seed(recipe.seed)
+    device = str(crew.device)
+    text = _text(recipe, cache_dir, device)
+    hears = recipe.data.kind == "waves"
+    codec = load_codec(recipe.vae, recipe.vocoder) if hears or recipe.validation.prompts else None
+    net, scale = _fit(recipe, _vae_shape(recipe.vae) if codec is None else codec.vae.shape, text.width)
+    ids = _ids(recipe, net)
+    kind: Kind = _waves(recipe.data)
+    if not hears:
+        kind = Latents(net.shape.channels, net.shape.steps, text.width, recipe.data.filters)
+    lesson = FitLesson(
+        net, recipe, codec=codec, text=text, ids=ids, scale=scale,
+        held_out=_held_out(recipe, kind, crew),
+        card=lambda step, found: _card(recipe, net, codec, text, step, found),
+    )  # fmt: skip
+    return lesson, _feed(recipe, kind)
+
+
+def vae_training(recipe: VaeRecipe, crew: Crew) -> tuple[VaeLesson, Feed]:
+    """Stage 1."""
+    torch.manual_seed(recipe.seed)
+    if recipe.start.checkpoint is None:
+        vae = Vae(recipe.net.shape())
+    else:
+        state = read_vae(Path(recipe.start.checkpoint)).state
+        vae = Vae(vae_shape_of(state))
+        _load(vae, state, recipe.start.checkpoint)
+    how = recipe.loss
+    weights = LossWeights(how.kl, how.perceptual, how.discriminator, how.discriminator_from, how.r1)
+    perceptual = read_lpips(map(Path, how.perceptual_files)) if how.perceptual_files else None
+    losses = VaeLosses(weights, perceptual)
+    codec = Codec(vae, load_vocoder(recipe.vocoder))
+    vae.train().requires_grad_(True)
+    kind = _waves(recipe.data)
+    lesson = VaeLesson(
+        VaeNet(vae, losses.discriminator), losses, recipe, codec, _held_out(recipe, kind, crew),
+        card=lambda step: VaeCard.model_validate(
+            {"model_id": recipe.name, "shape": vae.shape, "step": step, "recipe": recipe.decisive()}
+        ).model_dump(mode="json"),
+    )  # fmt: skip
+    return lesson, _feed(recipe, kind)
+
+
+def _waves(data: Data) -> Waves:
+    return Waves(SAMPLE_RATE_HZ, CLIP_SAMPLES, levelled, data.filters, data.mix)
+
+
+def _feed(recipe: FitRecipe | VaeRecipe, kind: Kind) -> Feed:
+    corpora = find_corpora(recipe.data)
+    return Feed(corpora, recipe.data, kind, batch_clips=recipe.batch_clips, seed=recipe.seed)
+
+
+def _text(recipe: FitRecipe, cache_dir: Path, device: str) -> Conditioner:
+    how = recipe.text
+    try:
+        made = load_conditioner(how.encoders, device, pooling=how.t5_pooling, clap_tokenizer=how.clap_tokenizer)
+    except ConditionerError as error:
+        raise TrainError(f"text.encoders: {error}") from error
+    return Cached(made, Path(how.cache_dir) if how.cache_dir else cache_dir, how.cache_mb)
+
+
+def _vae_shape(vae: str) -> VaeShape:
+    return vae_shape_of(read_vae(folder_of(vae)).state)
+
+
+def _fit(recipe: FitRecipe, vae: VaeShape, text_width: int) -> tuple[Fit, float | None]:
+    """The net, and the latents' scale where a checkpoint says it."""
+    steps = FRAMES // vae.shortens
+    if recipe.start.checkpoint is None:
+        try:
+            return Fit(recipe.net.shape(channels=vae.latent_channels, steps=steps, text_width=text_width)), None
+        except ValueError as error:
+            raise TrainError(f"net: {error}") from error
+    place = recipe.start.checkpoint
+    found = read_fit(Path(place), config=None if recipe.start.config is None else Path(recipe.start.config))
+    shape = found.card.shape
+    wanted = {"channels": vae.latent_channels, "steps": steps, "text_width": text_width}
+    other = [
+        f"{name} {getattr(shape, name)}, here {value}"
+        for name, value in wanted.items()
+        if getattr(shape, name) != value
+    ]
+    if other:
+        raise TrainError(
+            f"start.checkpoint: {place} was made for another VAE or other text encoders: {', '.join(other)}"
+        )
+    dropout = recipe.net.dropout
+    net = Fit(shape if dropout is None else replace(shape, dropout=dropout))
+    _load(net, found.state, place)
+    return net, found.card.scale_factor
+
+
+def _load(net: nn.Module, state: Mapping[str, torch.Tensor], place: str) -> None:
+    try:
+        net.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise WeightsError(f"{place} does not fit: {error}") from error
+
+
+def _ids(recipe: FitRecipe, net: Fit) -> DatasetIds:
+    try:
+        ids = DatasetIds(recipe.datasets, net.shape.datasets, recipe.unconditional_id)
+        ids.of([corpus.dataset for corpus in recipe.data.corpora])
+    except ConditionerError as error:
+        raise TrainError(f"datasets: {error}") from error
+    return ids
+
+
+def _held_out(recipe: FitRecipe | VaeRecipe, kind: Kind, crew: Crew) -> Callable[[], Iterator[Clips]] | None:
+    how = recipe.validation
+    if not how.corpora:
+        return None
+    corpora = find_corpora(recipe.data.model_copy(update={"corpora": list[Corpus](how.corpora)}))
+    clips = min(recipe.batch_clips, how.max_clips)
+    return lambda: held_out(corpora, kind, max_clips=how.max_clips, batch_clips=clips, rank=crew.rank, world=crew.world)
+
+
+def _card(
+    recipe: FitRecipe, net: Fit, codec: Codec | None, text: Conditioner, step: int, scale: float
+) -> dict[str, Any]:
+    inner = text._inner if isinstance(text, Cached) else text
+    parts = inner.parts if isinstance(inner, Joined) else (inner,)
+    how = recipe.diffusion
+    card = GenauCard(
+        model_id=recipe.name,
+        shape=net.shape,
+        schedule=ScheduleCard(steps=how.steps, first_beta=how.first_beta, last_beta=how.last_beta),
+        scale_factor=scale,
+        datasets=dict(recipe.datasets),
+        unconditional=recipe.unconditional_id,
+        conditioners=tuple(
+            ConditionerCard(name=name, width=part.width, weights_sha256=part.weights_sha256)
+            for name, part in zip(recipe.text.encoders, parts, strict=True)
+        ),
+        vae=VaeRef(model=recipe.vae, weights_sha256="" if codec is None else codec.weights_sha256),
+        vocoder=GRIFFIN_LIM if codec is None else codec.vocoder_name,
+        self_conditioning=how.self_conditioning > 0,
+        step=step,
+        recipe=recipe.decisive(),
+    )
+    return card.model_dump(mode="json")

@@ -1,0 +1,159 @@
+"""What the denoiser learns, by training/loop.py on real shards: it does, resumed too, and each switch switches."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genau.card import GenauCard, read_folder
+from genau.fit import Fit
+from genau.lesson_fit import FitInputs
+from genau.lesson_start import fit_training
+from genau.recipe import FitRecipe
+from generation.latents import LATENT, TEXT, array_bytes
+from tests.sound_shards import record, write_tar
+from training.crew import Crew
+from training.errors import TrainError
+from training.loop import Plan, Training
+
+CREW = Crew(0, 1, torch.device("cpu"))
+SIZES = {
+    "preset": "tiny", "patch": 8, "group": 8, "patch_width": 32, "latent_width": 48, "latents": 8, "blocks": 1,
+    "local_layers": 1, "global_layers": 1, "context_width": 32, "head_width": 16, "datasets": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Latents of four sorts, all alike within a sort."""
+    folder = tmp_path_factory.mktemp("latents")
+    draw = np.random.default_rng(0)
+    sorts, texts = draw.standard_normal((4, 16, 256)), draw.standard_normal((4, 384)) / 20
+    clips = []
+    for k in range(16):
+        latent = np.stack([sorts[k % 4], np.full((16, 256), 0.05)])
+        told = json.dumps(record(f"sort {k % 4}", dataset="a" if k % 2 else "b")).encode()
+        clips.append(
+            [(f"{k:03d}.{LATENT}", array_bytes(latent)), (f"{k:03d}.{TEXT}", array_bytes(texts[k % 4][None])),
+             (f"{k:03d}.json", told)]
+        )  # fmt: skip
+    write_tar(folder / "00000.tar", clips)
+    return folder
+
+
+def recipe(shards, **changes):
+    corpora = [{"shards": [str(shards)]}]
+    tree = {
+        "name": "small", "net": SIZES, "vae": "embedded", "text": {"encoders": ["embedded"]},
+        "datasets": {"a": 0, "b": 1}, "batch_clips": 8,
+        "data": {"kind": "latents", "corpora": corpora, "loader_workers": 0},
+        "validation": {"corpora": corpora, "max_clips": 8},
+        "optimizer": {"type": "adamw", "clip_norm": 1.0},
+        "schedule": {"type": "constant", "peak_rate": 3e-3},
+        "loop": {"steps": 40}, "keep": {"every_steps": 20, "validate_every_steps": 1000, "tensorboard": False},
+    }  # fmt: skip
+    for key, value in changes.items():
+        tree[key] = tree.get(key, {}) | value if isinstance(value, dict) else value
+    return FitRecipe.model_validate(tree)
+
+
+def started(recipe, out, resumed=None):
+    lesson, data = fit_training(recipe, out / "captions", CREW)
+    plan = Plan(recipe.name, recipe.seed, recipe.loop, recipe.keep)
+    return lesson, Training(lesson, data, plan, out, CREW, resumed)
+
+
+def measured(lesson):
+    lesson.eval()
+    return lesson.measure(lesson._held_out(), CREW)
+
+
+def test_it_learns_and_a_resumed_run_learns_the_same(shards, tmp_path):
+    made = recipe(shards, loop={"steps": 40, "ema_decay": 0.9})
+    lesson, training = started(made, tmp_path / "one")
+    before = measured(lesson)
+    assert len(before) == 11
+    training.run()
+    after = measured(lesson)
+    assert after["loss"] < 0.85 * before["loss"]
+    card, state = read_folder(tmp_path / "one" / "model", GenauCard)
+    assert set(state) == set(Fit(card.shape).state_dict())
+    assert card.conditioners[0].name == "embedded"
+    assert 0.5 < card.scale_factor < 2  # from the first batch
+    begun = tmp_path / "one" / "checkpoints" / "step-00000020"
+    again, second = started(made, tmp_path / "two", begun)
+    second.run()
+    for name, value in load_file(tmp_path / "two" / "model" / "model.safetensors").items():
+        assert torch.equal(value, state[name]), name
+    assert measured(again) == after
+
+
+def inputs(clips):
+    torch.manual_seed(1)
+    hot = torch.nn.functional.one_hot(torch.zeros(clips, dtype=torch.long), 4).float()
+    return FitInputs(torch.randn(clips, 16, 256), torch.zeros(clips, 16, 256), torch.randn(clips, 384), hot)
+
+
+def test_conditions_are_dropped_clip_by_clip_or_as_the_reference_all_at_once(shards, tmp_path):
+    shares = {}
+    for per in ("item", "batch"):
+        lesson, _ = fit_training(recipe(shards, diffusion={"drop_condition": 0.5, "drop_per": per}), tmp_path, CREW)
+        given = inputs(64)
+        torch.manual_seed(0)
+        text, dataset = lesson._condition(given)
+        lost = (text == lesson.none_E).all(dim=1)
+        assert torch.equal(lost, dataset.argmax(dim=1) == 3)  # the number of "none of them" is the last
+        assert torch.equal(text[~lost], given.text[~lost])
+        shares[per] = float(lost.float().mean())
+    assert 0.3 < shares["item"] < 0.7
+    assert shares["batch"] in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_self_conditioning_learns_unless_it_is_switched_off(shards, tmp_path, share):
+    lesson, _ = fit_training(recipe(shards, diffusion={"self_conditioning": share}), tmp_path, CREW)
+    lesson.train()
+    handed = lesson._handed(*(part[:4] for part in noised(lesson, 4)))
+    lesson.loss("denoise", inputs(4), 0).sum.backward()
+    gamma = lesson.net.self_conditioning_latents_projection[1].gamma
+    if share == 0:
+        assert handed == ()
+        assert gamma.grad is None
+        return
+    latents, who = handed
+    assert who.tolist() == [1, 1, 0, 0]
+    assert latents[:2].abs().sum() > 0
+    assert not latents[2:].any()
+    assert gamma.grad.abs().sum() > 0
+
+
+def noised(lesson, clips):
+    given = inputs(clips)
+    return given.mean, torch.full((clips,), 500), given.text, given.dataset
+
+
+def test_fine_tuning_takes_weights_and_scale_and_new_data_sets(shards, tmp_path):
+    first = recipe(shards, loop={"steps": 2})
+    _, training = started(first, tmp_path / "one")
+    training.run()
+    place = str(tmp_path / "one" / "model")
+    lesson, _ = fit_training(recipe(shards, start={"checkpoint": place}, datasets={"c": 2}), tmp_path, CREW)
+    card, state = read_folder(tmp_path / "one" / "model", GenauCard)
+    assert all(torch.equal(value, state[name]) for name, value in lesson.net.state_dict().items() if name in state)
+    assert float(lesson._scale) == pytest.approx(card.scale_factor)
+    with pytest.raises(TrainError, match=r"datasets: .*ids must be from 0 to 3; z: 9"):
+        fit_training(recipe(shards, datasets={"z": 9}), tmp_path, CREW)
+
+
+def test_validation_makes_sounds_and_pictures(shards, tmp_path):
+    prompts = ["a dog barking", "rain"]
+    made = recipe(shards, validation={"prompts": prompts, "steps": 2, "guidance": 2.0, "max_clips": 2})
+    lesson, _ = fit_training(made, tmp_path, CREW)
+    seen = lesson.eval().validate(1, CREW)
+    assert list(seen.sounds) == list(seen.images) == prompts
+    for prompt in prompts:
+        assert seen.sounds[prompt].wave.shape == (163_840,)
+        assert np.abs(seen.sounds[prompt].wave).max() == pytest.approx(0.5, abs=1e-3)
+        assert seen.images[prompt].shape == (256, 1024, 3)
