@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--unit-clips", type=int, default=128)
     parser.add_argument("--sources-per-part", type=int, default=5000)
-    parser.add_argument("--wave-units", type=int, help="units of one Ray Data execution, of `run`")
+    parser.add_argument("--wave-units", type=int, help="units of one wave of `run`")
     parser.add_argument("--list", type=Path)
     parser.add_argument("--run", type=Path)
     options = parser.parse_args()

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +56,6 @@ def ensure_ray(
     Raises NoRay.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
@@ -153,29 +151,6 @@ def _submitted_runtime_env() -> dict[str, Any]:
     """What `ray job submit` (KubeRay does so, too) has set for the job that this driver is; {} for no such job."""
     config: dict[str, Any] = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     return config.get("runtime_env") or {}
-
-
-def quiet_data_context() -> Any:
-    """The Ray Data settings this project relies on; see docs/adr and the table in the design notes.
-
-    Whole blocks (`target_max_block_size=None`): a unit is one block. A block whose worker died is dropped, not
-    fatal: the unit stays uncommitted, and what is not committed is not lost.
-    """
-    import ray
-    from ray.data import DataContext
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # `max_retries` has no named parameter yet, and without it Ray Data tries a task that kills its worker for ever.
-    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-    context = DataContext.get_current()
-    context.target_max_block_size = None
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    # Else each task starts a thread that asks the kernel for its memory, for statistics that nobody reads.
-    context.memory_usage_poll_interval_s = None
-    assert ray.is_initialized()
-    return context
 
 
 def say_what_is_lacking(recipe: Recipe, leg: str, pools: Iterable[Pool]) -> None:

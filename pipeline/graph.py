@@ -1,10 +1,10 @@
-"""The Ray graph of a leg: one read task a unit, whole blocks, a map per group, one summary row out.
+"""The Ray graph of a leg: a step for each group of stages, whole units as blocks, one summary row out.
 
-    unit ids ─ read task ─► unit table ─ task stages ─► ─ actor pool (models) ─► commit ─► summary row
+    unit id ─ task: read, stages ─► unit table ─ actor pool (models) ─► ─ task: stages, commit ─► summary row
 
-Why an own Datasource: Ray's Parquet reader merges small files into one block and splits large ones; here a unit is
-one block, one unit of work, retry and commit. Why actors ask for no CPU when there is no GPU: pools that reserve
-CPUs next to tasks that need them hang on small machines (measured; see docs/adr/0002-ray-data.md).
+Ray's own tasks and actors under a small loop (pipeline/flow.py) instead of Ray Data: a third of its cost for each unit
+(docs/adr/0011-ray-core.md). Why actors ask for no CPU when there is no GPU: pools that reserve CPUs next to tasks that
+need them hang on small machines (measured; see docs/adr/0002-ray-data.md).
 
 A unit whose worker dies is tried again here, but for the last of its tries; then its summary row says that it is lost,
 and pipeline/wave.py has it worked by itself (docs/crashes.md).
@@ -22,9 +22,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import Execution, Pool
+from pipeline.flow import PER_ACTOR, PoolStep, Slots, Step, TaskStep, flow
 from pipeline.isolate import COMMIT, READ
 from pipeline.legjob import LegJob, commit, read_unit_or_say
-from pipeline.lost import LostBlocks
+from pipeline.lost import LostUnits
 from pipeline.recycle import MAX_CALLS, Wear, leave_actor, leave_after_task
 from pipeline.tries import SPARE, Tries
 from pipeline.watchdog import process_watch
@@ -38,53 +39,53 @@ def run_wave(
     job: LegJob, unit_ids: Sequence[str], execution: Execution, pools: dict[str, Pool]
 ) -> Iterator[dict[str, Any]]:
     """Run a wave of units and yield their summary rows as they are committed, in any order. Raises TooManyLost."""
+    task = task_resources(job, execution)
+    slots = Slots({"CPU": task["num_cpus"], **task.get("resources", {})})
+    steps = _steps(job, execution, pools, slots)
+    lost = LostUnits()
+    for unit_id, made, error in flow(steps, unit_ids, lambda: _most_in_flight(job, pools, slots)):
+        if made is None:
+            assert error is not None
+            lost.gone(unit_id, error)
+            continue
+        for row in made.to_pylist():
+            lost.see(row["lost"])
+            yield row
+
+
+def _most_in_flight(job: LegJob, pools: dict[str, Pool], slots: Slots) -> int:
+    """Units: where the models come first, only as many are read as keep them busy while others are committed."""
+    for_actors = sum(PER_ACTOR * pools[group.pool].workers for group in job.groups if group.pool)
+    return 2 * for_actors if job.groups[0].pool else slots.most() + for_actors
+
+
+def _steps(job: LegJob, execution: Execution, pools: dict[str, Pool], slots: Slots) -> list[Step]:
+    """The first step reads; it has the first group's stages, too, if they are tasks."""
     import ray
 
-    from pipeline.engine import quiet_data_context
-
-    quiet_data_context()
-    task = task_resources(job, execution)
     tries = max(execution.task_retries, 1)  # the last try is pipeline/trial.py's, which sees how it dies
     retries = tries + SPARE
     wave = uuid.uuid4().hex
-    data = ray.data.read_datasource(
-        _units([_Reader(job, unit_id, wave, tries) for unit_id in unit_ids]),
-        override_num_blocks=len(unit_ids),
-        ray_remote_args={"max_retries": retries, "max_calls": MAX_CALLS},
-        **task,
-    )
+    task = {"max_retries": retries, "max_calls": MAX_CALLS, **task_resources(job, execution)}
+    steps: list[Step] = []
+    if job.groups[0].pool is not None:
+        steps.append(TaskStep(ray.remote(**task)(_read), (job, wave, tries), slots, first=True))
     for at, group in enumerate(job.groups):
         if group.pool is None:
-            data = data.map_batches(
-                _in_task,
-                fn_args=(job, at, wave, tries),
-                batch_size=None,
-                batch_format="pyarrow",
-                zero_copy_batch=True,
-                max_retries=retries,
-                max_calls=MAX_CALLS,
-                **task,
-            )
+            function = _read_and_work if at == 0 else _in_task
+            options = {**task, "scheduling_strategy": "SPREAD"} if at == 0 else task
+            steps.append(TaskStep(ray.remote(**options)(function), (job, at, wave, tries), slots, first=at == 0))
         else:
-            data = data.map_batches(
-                _InActor,
-                fn_constructor_args=(job, at, wave, tries),
-                batch_size=None,
-                batch_format="pyarrow",
-                zero_copy_batch=True,
-                compute=ray.data.ActorPoolStrategy(size=pools[group.pool].workers, max_tasks_in_flight_per_actor=2),
-                max_task_retries=retries,
-                **pool_resources(job, at, pools[group.pool]),
-            )
-    with LostBlocks() as lost:
-        for batch in data.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
-            for row in batch.to_pylist():
-                lost.see(row["lost"])
-                yield row
+            pool = pools[group.pool]
+            actor = ray.remote(
+                max_restarts=-1, max_task_retries=retries, scheduling_strategy="SPREAD", **pool_resources(job, at, pool)
+            )(_InActor)
+            steps.append(PoolStep([actor.remote(job, at, wave, tries) for _ in range(pool.workers)]))
+    return steps
 
 
 def task_resources(job: LegJob, execution: Execution) -> dict[str, Any]:
-    """What Ray reserves for a task; the same for reading and for stages, or Ray Data would not fuse the two."""
+    """What Ray reserves for a task."""
     own = execution.task_resources.get(job.leg)
     return {"num_cpus": execution.cpus_per_task, **({"resources": own} if own else {})}
 
@@ -101,38 +102,13 @@ def pool_resources(job: LegJob, group: int, pool: Pool) -> dict[str, Any]:
     return asked
 
 
-def _units(readers: list[_Reader]) -> Any:
-    """The Datasource; made inside a function so that this module can be imported without Ray."""
-    from ray.data.block import BlockMetadata
-    from ray.data.datasource import Datasource, ReadTask
-
-    class Units(Datasource):
-        def get_name(self) -> str:
-            return "Units"
-
-        def estimate_inmemory_data_size(self) -> int | None:
-            return None
-
-        def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[Any]:
-            nothing_known = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
-            return [ReadTask(reader, nothing_known) for reader in readers]
-
-    return Units()
-
-
-class _Reader:
-    """One read task: one unit, one block."""
-
-    def __init__(self, job: LegJob, unit_id: str, wave: str, limit: int) -> None:
-        self._job, self._unit_id, self._wave, self._limit = job, unit_id, wave, limit
-
-    def __call__(self) -> list[pa.Table]:
-        run_root, unit_id = self._job.run_root, self._unit_id
-        with _tries(run_root, self._wave, READING, self._limit).begun(unit_id) as may:
-            if not may:
-                return [given_up(unit_id)]
-            with process_watch(run_root)(STAGE + READ, unit_id, limit_s=self._job.stage_limit_s):
-                return [read_unit_or_say(self._job, unit_id)]
+def _read(unit_id: str, job: LegJob, wave: str, limit: int) -> pa.Table:
+    """The unit's table, or one row that says that it is given up or cannot be read."""
+    with _tries(job.run_root, wave, READING, limit).begun(unit_id) as may:
+        if not may:
+            return given_up(unit_id)
+        with process_watch(job.run_root)(STAGE + READ, unit_id, limit_s=job.stage_limit_s):
+            return read_unit_or_say(job, unit_id)
 
 
 class _Worker:
@@ -172,6 +148,10 @@ def _tries(run_root: str, wave: str, group: int, limit: int) -> Tries:
     return Tries(run_root, wave, group, limit)
 
 
+def _read_and_work(unit_id: str, job: LegJob, group: int, wave: str, limit: int) -> pa.Table:
+    return _in_task(_read(unit_id, job, wave, limit), job, group, wave, limit)
+
+
 def _in_task(unit: pa.Table, job: LegJob, group: int, wave: str, limit: int) -> pa.Table:
     worker = _worker(job, group)
     done = worker.work(unit, _tries(job.run_root, wave, group, limit))
@@ -188,7 +168,7 @@ class _InActor:
         self._tries = Tries(job.run_root, wave, group, limit)
         self._is_worn = False
 
-    def __call__(self, unit: pa.Table) -> pa.Table:
+    def work(self, unit: pa.Table) -> pa.Table:
         if self._is_worn:
             leave_actor()
         done = self._worker.work(unit, self._tries)

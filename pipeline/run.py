@@ -58,7 +58,7 @@ def run_leg(
     yield start
     end = LegEnd(leg=leg, seconds=0.0, committed=0, undone=0)
     meter = LegMeter(RayMetrics(run_name(store.root)), start)
-    size = recipe.execution.wave_units or wave_units(recipe, with_models=bool(start.pools))
+    size = recipe.execution.wave_units or wave_units(recipe)
     for wave in Waves(todo, size, follow, recipe.execution.follow_idle_s):
         if isinstance(wave, LegWaits):
             yield wave
@@ -78,11 +78,11 @@ def run_leg(
     yield end
 
 
-def wave_units(recipe: Recipe, *, with_models: bool) -> int:
+def wave_units(recipe: Recipe) -> int:
     """Units of a wave where the recipe names no number.
 
-    Ray Data keeps about 0.16 MB in the driver for each unit of a wave, so waves are no larger than they must be: large
-    enough that waiting for the last units of one costs little, and that models, which each wave loads, are used long.
+    Large enough that waiting for the last units of one costs little, and that models, which each wave loads, are used
+    long; small enough that what another driver has done meanwhile is seen.
     """
     cpus = recipe.execution.cpus or os.cpu_count() or 1
     if recipe.execution.ray_address is not None:
@@ -92,7 +92,7 @@ def wave_units(recipe: Recipe, *, with_models: bool) -> int:
 
         ray_for(recipe)
         cpus = int(ray.cluster_resources().get("CPU", 1))
-    return max(16 * cpus, 1024 if with_models else 256)
+    return max(16 * cpus, 1024)
 
 
 def _refuse_empty_plan(todo: Todo) -> None:
