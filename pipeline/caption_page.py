@@ -1,90 +1,16 @@
 """The captioner on a page for the browser: a sound in, its caption and CLAP score out. `autorecap autocap demo`.
 
-Gradio makes the page. Left alone it would ask others for fonts, and tell them that it was started: here it is an app
-of our own server, on 127.0.0.1, with analytics off, fonts of the system, and a content policy by which a browser asks
-nobody else. Names of other hosts are refused, so that no page of the web can reach it through a name of its own.
+What serves it is in pipeline/page_server.py.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import tempfile
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.shown import one_line
 
 if TYPE_CHECKING:
     from pipeline.teller import Teller
-
-#: Read by Gradio and by the Hub's library when they are imported.
-QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_SSR_MODE": "False"}
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
-    "connect-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-)
-LARGEST_UPLOAD = "1gb"
-LOCAL = ("127.0.0.1", "localhost", "::1")
-
-
-class PageError(Exception):
-    """A page that cannot be shown; the message says why, and what to do."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """The page's address, held before weights are read. Port 0: any that is free. PageError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        told = error.strerror or str(error)
-        raise PageError(f"the page cannot be served on {one_line(host)}, port {port} ({told}): try --port") from error
-
-
-def serve(teller: Teller, host: str, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
-    """Until it is stopped. `on_ready` gets the address when the page can be opened."""
-    os.environ.update(QUIET)
-    with tempfile.TemporaryDirectory(prefix="autorecap-demo-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        port = listening.getsockname()[1]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        _run(make_app(teller, host), listening, lambda: on_ready(address))
-
-
-def require_gradio() -> None:
-    """PageError with what to install. Before any weights are read."""
-    os.environ.update(QUIET)
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise PageError(f'the page needs Gradio ({error}): pip install "autorecap[demo]"') from error
-
-
-def make_app(teller: Teller, host: str) -> Any:
-    """The page as an ASGI app."""
-    import gradio
-    from fastapi import FastAPI
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if host in LOCAL:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
-
-    @app.middleware("http")
-    async def closed(request: Any, call_next: Any) -> Any:
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
-
-    font = ["system-ui", "sans-serif"]
-    theme = gradio.themes.Base(font=font, font_mono=["ui-monospace", "monospace"])
-    return gradio.mount_gradio_app(
-        app, make_page(teller), path="/", server_name=host, theme=theme, footer_links=[], run_history=False,
-        max_file_size=LARGEST_UPLOAD, ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False,
-    )  # fmt: skip
 
 
 def make_page(teller: Teller) -> Any:
@@ -144,14 +70,3 @@ def tell(
         return "", "", f"{told.reason}: {one_line(told.detail, 300)}"
     score = "" if told.score is None else f"{told.score:.3f}"
     return one_line(told.caption), score, f"{clock(told.start_ms)} to {clock(told.end_ms)}"
-
-
-def _run(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            on_ready()
-
-    Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2)).run(sockets=[listening])

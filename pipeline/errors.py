@@ -15,10 +15,10 @@ def known_errors() -> tuple[type[Exception], ...]:
     from corpus.store import StoreError
     from corpus.view_query import ViewError
     from generation.errors import GenerationError
-    from pipeline.caption_page import PageError
     from pipeline.config import RecipeError
     from pipeline.engine import NoRay
     from pipeline.media_files import FilesError
+    from pipeline.page_server import PageError
     from pipeline.plan import PlanError
     from pipeline.presence import OtherDriver
     from pipeline.report.facts import ReportError

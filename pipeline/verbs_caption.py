@@ -74,27 +74,15 @@ def demo_verb(
     autocap: Mapping[str, Any],
 ) -> int:
     """Serves the page until it is stopped."""
-    from pipeline.caption_page import LOCAL, listen, require_gradio, serve
-    from pipeline.stopping import Stopped, stoppable
+    from pipeline.caption_page import make_page
+    from pipeline.page_server import listen, require_gradio, serve_until_stopped
     from pipeline.teller import open_teller
 
     require_gradio()
     listening = listen(host, port)
     options = captioner_options(autocap)
     teller = open_teller(model, device, threads, options=options, score=score, beams=beam)
-    if host not in LOCAL:
-        sys.stderr.write(f"{one_line(host)}: whoever reaches this address can use the page; there is no login\n")
-
-    def on_ready(address: str) -> None:
-        say(f"{address}  (Ctrl-C ends it)")
-        sys.stdout.flush()
-
-    try:
-        with stoppable():
-            serve(teller, host, listening, on_ready)
-    except Stopped as stopped:
-        return stopped.exit_code
-    return 0
+    return serve_until_stopped(lambda: make_page(teller), host, listening)
 
 
 def captioner_options(given: Mapping[str, Any]) -> CaptionerOptions | None:

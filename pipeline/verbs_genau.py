@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli_parts import speak_plainly
+from pipeline.cli_genau import add_demo, add_generate
+from pipeline.cli_parts import recipe_options, speak_plainly
 
 
 def add_genau(main: click.Group) -> None:
@@ -17,7 +18,64 @@ def add_genau(main: click.Group) -> None:
     def genau() -> None:
         """GenAU, text to audio: train it on exported shards, generate with it, evaluate it."""
 
+    add_train(genau)
+    add_encode(genau)
+    add_generate(genau)
     add_evaluate(genau)
+    add_demo(genau)
+
+
+def add_train(group: click.Group) -> None:
+    @group.command()
+    @recipe_options
+    @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of checkpoints, logs, model.")
+    @click.option("--resume", is_flag=True, help="Go on with the training that is in the folder.")
+    @speak_plainly
+    def train(config: str, overrides: tuple[str, ...], out: str, resume: bool) -> None:
+        """Train the denoiser or, with a recipe such as configs/vae.yaml, the VAE, from exported shards or latents.
+
+        The model lies in OUT/model at the end, and in each checkpoint. Ctrl-C leaves a checkpoint; --resume goes on
+        to the same weights as an unbroken training. Several workers: execution.workers (Ray Train), or torchrun.
+        """
+        from pipeline.genau_train import genau_train_verb
+
+        sys.exit(genau_train_verb(config, overrides, out, resume=resume))
+
+
+def add_encode(group: click.Group) -> None:
+    @group.command()
+    @click.argument("shards", nargs=-1, required=True)
+    @click.option("--out", required=True, metavar="DIR", help="Folder or URL of the latents' shards.")
+    @click.option("--vae", default="embedded", show_default=True, help="Or a VAE's folder, or a published file.")
+    @click.option(
+        "--text",
+        multiple=True,
+        default=("embedded",),
+        show_default=True,
+        metavar="NAME",
+        help="Text encoders, side by side: embedded, clap:NAME, t5:NAME (may be given many times).",
+    )
+    @click.option("--clap-tokenizer", metavar="NAME", help="Tokenizer of LAION's .pt files. Default: roberta-base.")
+    @click.option("--dataset", metavar="NAME", help="Whose the clips are. Default: what their records say.")
+    @click.option("--clap-min", type=click.FloatRange(-1, 1), help="Leave out clips below this CLAP score.")
+    @click.option("--min-s", type=click.FloatRange(min=0), default=0.0, show_default=True, help="And shorter ones.")
+    @click.option("--max-s", type=click.FloatRange(min=0.01), help="And longer ones.")
+    @click.option("--keep-silence", is_flag=True, help="Keep clips in which nothing is heard.")
+    @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
+    @click.option("--batch", type=click.IntRange(min=1), help="Clips of one pass. Default: 4 on a CPU, 64 on a GPU.")
+    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs of a worker.")
+    @click.option("--workers", type=click.IntRange(min=0), help="Default: one a GPU, or all CPUs. 0: without Ray.")
+    @click.option("--cache", type=click.Path(file_okay=False), metavar="DIR", help="Keep captions' vectors there.")
+    @click.option("--ray-address", metavar="ADDRESS", help="Join this cluster: auto or ray://...")
+    @speak_plainly
+    def encode(shards: tuple[str, ...], **options: Any) -> None:
+        """Shards of `export` to shards of latents and captions' vectors, so that training decodes and embeds nothing.
+
+        Each clip is heard in windows of 10.24 s. Run it again after a kill and it goes on; shards in place stay.
+        """
+        from pipeline.genau_encode import genau_encode_verb
+
+        sys.exit(genau_encode_verb(shards, **options))
 
 
 def add_evaluate(group: click.Group) -> None:
