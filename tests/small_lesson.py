@@ -82,7 +82,8 @@ class SmallLesson(Lesson):
 
     def validate(self, step, crew):
         x = torch.from_numpy(next(Numbers(16).batches(1 << 20, rank=0, world=1)).clips).to(crew.device)
-        loss = float((self.net(x) - x.flip(-1)).square().mean())
+        for _ in range(1 + crew.rank):  # workers need not measure the same
+            loss = float((self.net(x) - x.flip(-1)).square().mean())
         wave = np.sin(np.arange(1600) / 10).astype(np.float32)
         image = np.zeros((4, 6, 3), dtype=np.uint8)
         return Validation({"loss": loss}, {"a tone": Sound(wave, 16_000)}, {"a picture": image}, [("a | b", "c")])

@@ -95,9 +95,9 @@ class TrainLog:
 
     def _show(self, step: int, told: Validation) -> None:
         for name, sound in told.sounds.items():
-            self._board.add_audio(name, sound.wave.clip(-1, 1), step, sample_rate=sound.sample_rate_hz)
+            self._board.add_audio(_tag(name), sound.wave.clip(-1, 1), step, sample_rate=sound.sample_rate_hz)
         for name, image in told.images.items():
-            self._board.add_image(name, image, step, dataformats="HWC")
+            self._board.add_image(_tag(name), image, step, dataformats="HWC")
         if told.texts:
             rows = [f"| {_cell(said)} | {_cell(wanted)} |" for said, wanted in told.texts]
             self._board.add_text("captions", "\n".join(["| said | caption |", "|---|---|", *rows]), step)
@@ -150,6 +150,11 @@ def _cut_after(path: Path, step: int) -> None:
     temporary = path.with_name(f".tmp-{path.name}")
     temporary.write_text("".join(lines), encoding="utf-8")
     temporary.replace(path)
+
+
+def _tag(name: str) -> str:
+    """Prompts may be names of sounds; TensorBoard takes few signs."""
+    return "".join(c if c.isalnum() or c in "/._-" else "_" for c in name)[:100]
 
 
 def _cell(text: str) -> str:

@@ -37,7 +37,7 @@ from training.lesson import Batch, Data, Lesson, Place, Ready
 from training.log import StepFacts, TrainLog
 from training.mfu import peak_flops
 from training.pace import Pace
-from training.parallel import prepare
+from training.parallel import prepare, put_together
 from training.settings import KeepSettings, LoopSettings
 
 log = logging.getLogger(__name__)
@@ -185,6 +185,7 @@ class Training:
         bf16 = self.plan.loop.precision == "bfloat16"
         with (
             nullcontext() if self.ema is None else self.ema.in_place(),
+            put_together(self.net),
             torch.autocast(self.crew.device.type, torch.bfloat16, enabled=bf16),
         ):
             seen = self.lesson.validate(self.step, self.crew)

@@ -7,8 +7,8 @@ same: autocast makes the products bfloat16.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -68,3 +68,18 @@ def alone(joined: Joined) -> AbstractContextManager[Any]:
     if isinstance(joined, nn.parallel.DistributedDataParallel):
         return joined.no_sync()
     return nullcontext()
+
+
+@contextmanager
+def put_together(net: nn.Module) -> Iterator[None]:
+    """While the block runs each worker has the whole of a spread net: what one computes, the others need not."""
+    parts: list[Any] = [part for part in net.modules() if hasattr(part, "set_reshard_after_forward")]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()
+            part.set_reshard_after_forward(True, recurse=False)

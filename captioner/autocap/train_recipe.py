@@ -184,7 +184,7 @@ class TrainRecipe(Section):
     def decisive(self) -> dict[str, object]:
         """What makes the weights what they are: a run that is gone on with must have the same.
 
-        Workers, clips of a pass and passes of a step may change, as long as a step has as many clips (train_loop.py).
+        Workers, clips of a pass and passes of a step may change, as long as a step has as many clips.
         """
         how: Any = {
             "execution": True, "keep": True, "validation": True, "data": {"loader_workers"}, "clap": {"cache_dir"},

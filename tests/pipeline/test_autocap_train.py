@@ -9,8 +9,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipeline.autocap_train import at_home_everywhere, following
+from pipeline.autocap_train import PATH_KEYS
 from pipeline.cli import main
+from pipeline.ray_training import at_home_everywhere, following
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +112,13 @@ def test_workers_with_folders_of_their_own_get_whole_paths(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/shards").mkdir(parents=True)
     tree = {"data": {"shards": ["runs/shards", "s3://bucket/x"]}, "name": "runs", "bart": "facebook/bart-base", "n": 1}
-    assert at_home_everywhere(tree) == {**tree, "data": {"shards": [str(tmp_path / "runs/shards"), "s3://bucket/x"]}}
+    whole = str(tmp_path / "runs/shards")
+    assert at_home_everywhere(tree, PATH_KEYS) == {**tree, "data": {"shards": [whole, "s3://bucket/x"]}}
+    told = {"encoders": ["t5:runs/shards", "clap:laion/clap"], "cache_dir": "new"}
+    keys = ("encoders", "cache_dir")
+    assert at_home_everywhere(told, keys) == {
+        "encoders": [f"t5:{whole}", "clap:laion/clap"], "cache_dir": str(tmp_path / "new"),
+    }  # fmt: skip
 
 
 def test_what_a_worker_tells_is_shown_while_it_runs(tmp_path, capsys):

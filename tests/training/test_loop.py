@@ -291,6 +291,6 @@ def test_lines_curves_sounds_and_pictures_are_told(tmp_path, caplog):
     (events,) = (tmp_path / "tensorboard").iterdir()
     data = events.read_bytes()
     curves = (b"loss", b"rate", b"clips_per_s", b"waiting_share", b"validation/loss")
-    for tag in (*curves, b"a tone", b"RIFF", b"a_picture"):
+    for tag in (*curves, b"a_tone", b"RIFF", b"a_picture"):
         assert tag in data
     assert b"| a   b | c |" in data

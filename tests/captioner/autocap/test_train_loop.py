@@ -135,25 +135,6 @@ def test_the_loss_falls_and_validation_is_logged(tmp_path, recipe, shards):
         assert tag in data
 
 
-def test_a_gradient_that_is_not_finite_is_left_out_and_at_last_stops(tmp_path, recipe):
-    trial = recipe(optimizer={"epochs": 3, "peak_rate": 1.0, "clip_norm": 1e30, "eps": 1e-30, "warmup_epochs": 0})
-    with pytest.raises(TrainError, match="not finite"):
-        run(trial, tmp_path / "out", spoil)
-    assert "left out" in (tmp_path / "out/losses.jsonl").read_text()
-
-
-def spoil():
-    """Poisons the weights after the first step, as an overflow would."""
-    import gc
-
-    from captioner.autocap.net import AutoCapNet
-
-    for net in (o for o in gc.get_objects() if isinstance(o, AutoCapNet)):
-        with torch.no_grad():
-            net.audio_query_tokens.fill_(float("nan"))
-    return False
-
-
 def test_a_folder_holds_one_training(tmp_path, recipe):
     out = tmp_path / "out"
     begin(recipe(optimizer={"peak_rate": 0.3}), out, resume=False)
