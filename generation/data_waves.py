@@ -182,7 +182,8 @@ class Sound:
         except DecodeError:
             raise Unusable("undecodable") from None
         mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)
-        return np.asarray(np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0), dtype=np.float32)
+        finite = np.isfinite(mono)
+        return np.asarray(mono if finite.all() else np.where(finite, mono, 0.0), dtype=np.float32)
 
 
 #: A day at 384 kHz.
