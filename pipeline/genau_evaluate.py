@@ -100,6 +100,7 @@ def read_captions(path: str, generated: Sounds) -> dict[str, tuple[str, ...]]:
     A line's file need not have the suffix of the generated one, nor its folder. GenerationError when none is met.
     """
     from captioner.evaluate_data import read_table
+    from generation.evaluation.words import some_names
 
     folder = Path(generated.place)
     rows = read_table(path, str(folder) if folder.is_dir() else None)
@@ -113,7 +114,7 @@ def read_captions(path: str, generated: Sounds) -> dict[str, tuple[str, ...]]:
     if not known.intersection(found):
         raise GenerationError(
             f"{path} has no caption for any of the {len(known)} sounds of {generated.place} "
-            f"({generated.names[0]}, …); it has {', '.join(row.name for row in rows[:3])}, …"
+            f"({some_names(generated.names)}); it has {some_names(row.name for row in rows)}"
         )
     return found
 

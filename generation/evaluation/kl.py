@@ -14,6 +14,7 @@ import numpy as np
 
 from generation.errors import GenerationError
 from generation.evaluation.classes import sigmoid, softmax
+from generation.evaluation.words import some_names
 
 EPSILON = 1e-6
 
@@ -48,8 +49,7 @@ def need_pairs(generated: Collection[str], reference: Collection[str]) -> None:
     known = set(reference)
     alone = [name for name in generated if name not in known]
     if alone or not generated:
-        shown = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
         raise GenerationError(
             f"KL compares sounds of one name: {len(alone)} of {len(generated)} generated sounds have no reference of "
-            f"their name ({shown}); name the files alike, or leave kl out of --metrics"
+            f"their name ({some_names(alone)}); name the files alike, or leave kl out of --metrics"
         )

@@ -24,6 +24,7 @@ from generation.evaluation.inception import SPLITS, inception_score
 from generation.evaluation.intervals import RESAMPLES, Mean, mean_of
 from generation.evaluation.kad import kernel_distance
 from generation.evaluation.kl import divergence, paired
+from generation.evaluation.words import some_names
 
 DEFAULT = ("fd", "is", "kl", "clap")
 #: These compare vectors one by one.
@@ -176,10 +177,9 @@ def _clap(view: View) -> Iterator[Figure]:
         raise ValueError("it reads no texts")
     names = view.generated.names
     if bare := [name for name in names if name not in view.captions]:
-        shown = ", ".join(bare[:5]) + (", …" if len(bare) > 5 else "")
         raise GenerationError(
-            f"a CLAP score needs the caption of each generated sound: {len(bare)} of {len(names)} have none ({shown}); "
-            "give --captions FILE, or leave clap out of --metrics"
+            f"a CLAP score needs the caption of each generated sound: {len(bare)} of {len(names)} have none "
+            f"({some_names(bare)}); give --captions FILE, or leave clap out of --metrics"
         )
     mean = _clap_mean(view, view.generated, view.ours)
     yield view.figure("CLAP", mean.value, low=mean.low, high=mean.high, generated=len(names))

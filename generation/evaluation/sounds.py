@@ -21,6 +21,7 @@ from audio.decode import AudioSource
 from audio.faults import DecodeError
 from corpus.store import Store
 from generation.errors import GenerationError
+from generation.evaluation.words import some_names
 from training.shards import Shards, find_shards, one_pass
 
 SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac"))
@@ -150,9 +151,12 @@ class ShardSounds:
 def _keys(shards: Shards) -> Iterator[str]:
     """As webdataset groups members: the path up to the first dot of the file's name."""
     for shard in shards.shards:
-        with Store(shard.folder).open(shard.name) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            found = (member.name for member in tar if member.isfile())
-            yield from dict.fromkeys(_key(name) for name in found)
+        try:
+            with Store(shard.folder).open(shard.name) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+                keys = dict.fromkeys(_key(member.name) for member in tar if member.isfile())
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise GenerationError(f"{shard} cannot be read ({error}); autorecap verify says what is damaged") from error
+        yield from keys
 
 
 def _key(name: str) -> str:
@@ -163,7 +167,7 @@ def _key(name: str) -> str:
 def _refuse_twins(place: str, names: Counter[str]) -> None:
     twins = [name for name, count in names.items() if count > 1]
     if twins:
-        raise GenerationError(f"{place}: several sounds are named {', '.join(twins[:5])}: a name stands for one sound")
+        raise GenerationError(f"{place}: several sounds are named {some_names(twins)}: a name stands for one sound")
 
 
 def _sound(name: str, wave: np.ndarray, rate: int, record: Any) -> Sound | Unread:

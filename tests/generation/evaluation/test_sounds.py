@@ -100,6 +100,9 @@ def test_a_damaged_tar_is_told(tmp_path):
     (tmp_path / "00000.tar").write_bytes(whole[: len(whole) // 3])
     with pytest.raises(TrainError, match=r"00000\.tar"):
         find_sounds(str(tmp_path), "test")
+    (tmp_path / "sizes.json").write_text('{"00000.tar": 2}')  # which is believed, so that the tar is opened later
+    with pytest.raises(GenerationError, match=r"00000\.tar cannot be read"):
+        find_sounds(str(tmp_path), "test")
 
 
 @pytest.mark.parametrize(
