@@ -328,7 +328,7 @@ def working(mark: str) -> list[tuple[int, str]]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             name = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            ours = name.startswith("ray::") and any(part in name for part in ("ReadUnits", "MapBatches", "MapWorker"))
+            ours = name.startswith("ray::") and any(part in name for part in ("fetch: ", "models: ", "ModelWorker"))
             if ours and f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
                 found.append((int(folder.name), name.removeprefix("ray::")))
         except OSError:

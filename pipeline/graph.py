@@ -69,17 +69,19 @@ def _steps(job: LegJob, execution: Execution, pools: dict[str, Pool], slots: Slo
     task = {"max_retries": retries, "max_calls": MAX_CALLS, **task_resources(job, execution)}
     steps: list[Step] = []
     if job.groups[0].pool is not None:
-        steps.append(TaskStep(ray.remote(**task)(_read), (job, wave, tries), slots, first=True))
+        options = {**task, "name": f"{job.leg}: {READ}"}
+        steps.append(TaskStep(ray.remote(**options)(_read), (job, wave, tries), slots, first=True))
     for at, group in enumerate(job.groups):
         if group.pool is None:
             function = _read_and_work if at == 0 else _in_task
-            options = {**task, "scheduling_strategy": "SPREAD"} if at == 0 else task
+            options = {**task, "name": f"{job.leg}: {', '.join(use for use, _ in group.stages)}"}  # ps and dashboards
+            options |= {"scheduling_strategy": "SPREAD"} if at == 0 else {}
             steps.append(TaskStep(ray.remote(**options)(function), (job, at, wave, tries), slots, first=at == 0))
         else:
             pool = pools[group.pool]
             actor = ray.remote(
                 max_restarts=-1, max_task_retries=retries, scheduling_strategy="SPREAD", **pool_resources(job, at, pool)
-            )(_InActor)
+            )(ModelWorker)
             steps.append(PoolStep([actor.remote(job, at, wave, tries) for _ in range(pool.workers)]))
     return steps
 
@@ -160,7 +162,7 @@ def _in_task(unit: pa.Table, job: LegJob, group: int, wave: str, limit: int) -> 
     return done
 
 
-class _InActor:
+class ModelWorker:
     """A worker that holds models; Ray makes one per member of the pool."""
 
     def __init__(self, job: LegJob, group: int, wave: str, limit: int) -> None:
