@@ -130,6 +130,25 @@ def finish(out: Store, jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[
     return manifest
 
 
+def refuse_other_models(places: Sequence[str], *, vae_sha256: str, text_sha256: str) -> None:
+    """TrainError where latents were made by another VAE, or their captions' vectors by other text encoders.
+
+    Sizes alone would not tell: the net would learn one model's numbers and be given another's at generation. Tars
+    without the manifest say nothing of it.
+    """
+    for place in places:
+        if place.endswith(".tar") or not (store := Store(place)).exists(MANIFEST):
+            continue
+        made_with = json.loads(store.read(MANIFEST)).get("request", {})
+        for what, wanted in (("vae", vae_sha256), ("text", text_sha256)):
+            found = made_with.get(what, {}).get("weights_sha256", wanted)
+            if found != wanted:
+                raise TrainError(
+                    f"data: the latents of {place} were made with a {what} of other weights ({found[:12]}) than the "
+                    f"recipe names ({wanted[:12]}); name that one, or encode again (autorecap genau encode)"
+                )
+
+
 def _part(path: str) -> str:
     return f"{UNFINISHED}/{path}.json"
 

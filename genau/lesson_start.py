@@ -17,6 +17,7 @@ from torch import nn
 from genau.card import GRIFFIN_LIM, ConditionerCard, GenauCard, ScheduleCard, VaeCard, VaeRef
 from genau.checkpoint import read_fit, read_vae
 from genau.codec import Codec, folder_of, load_codec, load_vocoder
+from genau.encode_folder import refuse_other_models
 from genau.fit import Fit
 from genau.lesson_fit import FitLesson
 from genau.lesson_vae import VaeLesson, VaeNet
@@ -50,6 +51,10 @@ def fit_training(recipe: FitRecipe, cache_dir: Path, crew: Crew) -> tuple[FitLes
     ids = _ids(recipe, net)
     kind: Kind = _waves(recipe.data)
     if not hears:
+        refuse_other_models(
+            [place for corpus in recipe.data.corpora for place in corpus.shards],
+            vae_sha256=read_vae(folder_of(recipe.vae)).weights_sha256, text_sha256=text.weights_sha256,
+        )  # fmt: skip
         kind = Latents(net.shape.channels, net.shape.steps, text.width, recipe.data.filters)
     lesson = FitLesson(
         net, recipe, codec=codec, text=text, ids=ids, scale=scale,

@@ -10,7 +10,7 @@ import torch
 
 from corpus.store import Store
 from genau.encode import ClipEncoder, EncodeOptions, ahead, encode_shard
-from genau.encode_folder import begin, finish, jobs_of, record, request_of, to_do
+from genau.encode_folder import begin, finish, jobs_of, record, refuse_other_models, request_of, to_do
 from genau.mel import CLIP_SAMPLES, LogMel, levelled
 from genau.vae import Vae, VaeShape
 from generation.conditioners.load import load_conditioner
@@ -175,6 +175,17 @@ def test_an_export_keeps_its_splits_and_what_is_done_is_not_done_again(encoder, 
     assert find_shards([str(tmp_path / "out")], "valid").clips == 4
     with pytest.raises(TrainError, match='holds other latents:\n  vae: there "x", asked "y"'):
         begin(out, request_of(jobs, {"vae": "y"}))
+
+
+def test_latents_of_other_weights_are_not_trained_on(tmp_path):
+    out = Store(tmp_path)
+    made_with = {"vae": {"weights_sha256": "aa"}, "text": {"weights_sha256": "bb"}}
+    finish(out, [], request_of([], made_with))
+    refuse_other_models([str(tmp_path), str(tmp_path / "x.tar")], vae_sha256="aa", text_sha256="bb")
+    with pytest.raises(TrainError, match=r"made with a vae of other weights \(aa\)"):
+        refuse_other_models([str(tmp_path)], vae_sha256="cc", text_sha256="bb")
+    with pytest.raises(TrainError, match="a text of other weights"):
+        refuse_other_models([str(tmp_path)], vae_sha256="aa", text_sha256="cc")
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
