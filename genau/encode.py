@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, TypeVar
@@ -22,6 +22,7 @@ import torch
 
 from corpus.store import Store
 from corpus.streamed import write_whole
+from genau.encode_folder import EncodedShard
 from genau.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, levelled
 from genau.vae import Posterior
 from generation.conditioners.base import Conditioner
@@ -58,19 +59,6 @@ class EncodeOptions:
     dataset: str | None = None
     filters: Filters = field(default_factory=Filters)
     threads: int = 1
-
-
-@dataclass(frozen=True)
-class EncodedShard:
-    """A shard that is in place: `samples` of its own, of `clips` of the source; what is not in it is `skipped`."""
-
-    path: str
-    clips: int
-    samples: int
-    skipped: Mapping[str, int]
-    bytes: int
-    sha256: str
-    audio_s: float
 
 
 class ClipEncoder:

@@ -10,7 +10,7 @@
     DIR/.unfinished/<split>/00000.tar.json  what is in it: its presence = the shard is done
     DIR/manifest.json                       last: its presence = all is done; then .unfinished goes
 
-Trainings find the shards by the manifest, or by the tars in <split> while it is not there yet.
+Trainings find the shards by the manifest, or by the tars in <split> while it is not there yet. Loads no models.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 
 from corpus.differences import differences
 from corpus.store import Store
-from genau.encode import EncodedShard
 from training.errors import TrainError
 from training.shards import Shard, find_shards
 
@@ -31,6 +30,19 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 _REQUEST = f"{UNFINISHED}/request.json"
+
+
+@dataclass(frozen=True)
+class EncodedShard:
+    """A shard that is in place: `samples` of its own, of `clips` of the source; what is not in it is `skipped`."""
+
+    path: str
+    clips: int
+    samples: int
+    skipped: Mapping[str, int]
+    bytes: int
+    sha256: str
+    audio_s: float
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,15 @@ def finish(out: Store, jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[
     out.put_if_absent(MANIFEST, _to_json(manifest))
     _tidy(out)
     return manifest
+
+
+def is_latents(out: Store) -> bool:
+    """Whether a finished `genau encode` lies here."""
+    try:
+        manifest = json.loads(out.read(MANIFEST))
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") == KIND
 
 
 def refuse_other_models(places: Sequence[str], *, vae_sha256: str, text_sha256: str) -> None:

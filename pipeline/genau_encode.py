@@ -17,8 +17,8 @@ from pipeline.runfolder import open_store
 from pipeline.shown import one_line
 
 if TYPE_CHECKING:
-    from genau.encode import ClipEncoder, EncodedShard, EncodeOptions
-    from genau.encode_folder import Job
+    from genau.encode import ClipEncoder, EncodeOptions
+    from genau.encode_folder import EncodedShard, Job
 
 
 @dataclass(frozen=True)

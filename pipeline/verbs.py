@@ -284,10 +284,11 @@ def split_of(text: str | None) -> dict[str, float] | None:
 
 
 def verify_verb(path: str, *, decode: bool, sweep: bool) -> int:
-    """A folder with a run.json is a run; one with a manifest.json (or its remains) is an export."""
+    """A folder with a run.json is a run; one with a manifest.json (or its remains) an export, or latents of one."""
     from corpus.sweep import SPARE_S
     from corpus.verify import verify_corpus
     from corpus.verify_shards import verify_shards
+    from genau.encode_folder import is_latents
     from pipeline.presence import drivers_at_work
 
     store = open_store(path)
@@ -295,6 +296,10 @@ def verify_verb(path: str, *, decode: bool, sweep: bool) -> int:
         read_record(store)
         spare_s = SPARE_S if drivers_at_work(store) else 0.0
         report = verify_corpus(store, list(legs_of(store)), decode=decode, sweep=sweep, spare_s=spare_s)
+    elif is_latents(store):
+        from genau.verify_latents import verify_latents
+
+        report = verify_latents(store)
     else:
         report = verify_shards(store.root, decode=decode)
     for line in report.lines():
