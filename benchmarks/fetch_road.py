@@ -6,7 +6,9 @@ Sources are 4 minutes of AAC with six spans of 10 s between their captions. Thre
 
     road       plan, then the leg fetch > cut on a local Ray with two CPUs: seconds from its first committed unit
     bare       one process, no rows and no checks: GET a file, seek to its six spans, FLAC, a tar for every unit
-    reference  for each clip one yt-dlp extraction and one ffmpeg that cuts it out of the address (GenAU's downloader)
+    reference  for each clip one yt-dlp extraction and one ffmpeg that cuts it out of the address
+    downloader for each clip what GenAU's downloader does: an extraction for metadata, then yt-dlp's download of a
+               section (a second extraction, an ffmpeg that cuts) and an ffmpeg that makes it WAV
 
 The site is a process of its own and shares the machine with them. Bars: the road per core at least 0.8 of the bare
 loop and 10 times the reference, and at least one source a second per core.
@@ -155,6 +157,29 @@ def reference(folder: Path, url: str, sources: int) -> float:
     return sources * len(CLIPS_MS) / (time.perf_counter() - started)
 
 
+def downloader(folder: Path, url: str, sources: int) -> float:
+    """Clips/s of the reference's two requests for each clip: metadata, and a section."""
+    import imageio_ffmpeg
+    import yt_dlp
+
+    program = folder / "ffmpeg"
+    program.symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"  # where yt-dlp looks for the downloader ffmpeg
+    quiet: dict[str, Any] = {"quiet": True, "no_warnings": True, "noprogress": True, "format": "bestaudio"}
+    started = time.perf_counter()
+    for number in range(sources):
+        for start_ms, end_ms in CLIPS_MS:
+            with yt_dlp.YoutubeDL(quiet) as ydl:
+                ydl.extract_info(f"{url}/watch/{number}", download=False)
+            section = yt_dlp.utils.download_range_func(None, [(start_ms / 1000, end_ms / 1000)])
+            out = folder / f"section-{number}-{start_ms}.m4a"
+            with yt_dlp.YoutubeDL({**quiet, "download_ranges": section, "outtmpl": str(out)}) as ydl:
+                ydl.download([f"{url}/watch/{number}"])
+            wav = ["-ar", "44100", "-y", str(out.with_suffix(".wav"))]
+            subprocess.run([str(program), "-v", "error", "-i", str(out), *wav], check=True)
+    return sources * len(CLIPS_MS) / (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=int, default=120)
@@ -172,16 +197,16 @@ def main() -> None:
             ways = road(folder, url, options.sources)
             one_core = bare(folder, url, min(options.sources, 40))
             slow = reference(folder, url, options.reference_sources)
+            slower = downloader(folder, url, options.reference_sources)
         finally:
             over.set()
             site.join()
     per_core = ways["clips_per_s"] / CPUS
     print(f"{'way':<24} {'clips/s':>8} {'sources/s':>10} {'beside':>8}")
     print(f"{'road, per core':<24} {per_core:>8.2f} {per_core / len(CLIPS_MS):>10.2f}")
-    print(
-        f"{'bare loop, one core':<24} {one_core:>8.2f} {one_core / len(CLIPS_MS):>10.2f} {per_core / one_core:>7.2f}x"
-    )
-    print(f"{'reference, one core':<24} {slow:>8.2f} {slow / len(CLIPS_MS):>10.2f} {per_core / slow:>7.2f}x")
+    others = {"bare loop, one core": one_core, "reference, one core": slow, "downloader, one core": slower}
+    for name, rate in others.items():
+        print(f"{name:<24} {rate:>8.2f} {rate / len(CLIPS_MS):>10.2f} {per_core / rate:>7.2f}x")
     print(f"first unit committed after {ways['first_unit_s']:.1f} s; ", end="")
     print(f"the last 1 % of units took {100 * ways['tail_share']:.1f} % of the wall clock")
 

@@ -24,7 +24,9 @@ def recipe(run: str) -> Recipe:
     nothing = {"use": "benchmarks.synthetic:Nothing"}
     model = {"use": "benchmarks.synthetic:Nothing", "model": True}
     fetch = [nothing, {"use": "benchmarks.synthetic:Bytes"}, model, model, nothing]
-    return Recipe.model_validate({"name": "bench", "run": run, "legs": {"fetch": {"stages": fetch}}})
+    return Recipe.model_validate(
+        {"name": "bench", "run": run, "legs": {"fetch": {"stages": fetch}}, "execution": {"cpus_per_task": 1.0}}
+    )
 
 
 def measure(units: int, clips: int) -> tuple[float, float]:

@@ -159,7 +159,8 @@ class Execution(Section):
     cpus: int | None = Field(default=None, ge=1, le=1024)
     wave_units: int | None = Field(default=None, ge=1, le=1_000_000)
     follow_idle_s: float | None = Field(default=21_600.0, gt=0)
-    cpus_per_task: float = Field(default=1.0, gt=0, le=64)
+    #: Below 1: a fetch task waits for the network and the disk a third of its time (benchmarks/fetch_road.py).
+    cpus_per_task: float = Field(default=0.66, gt=0, le=64)
     task_resources: dict[str, NodeResources] = Field(default_factory=dict)
     task_retries: int = Field(default=2, ge=0, le=10)
     stage_limit_s: float = Field(default=3600.0, ge=1, le=604_800)
