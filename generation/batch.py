@@ -15,7 +15,7 @@ import numpy as np
 
 from generation.errors import GenerationError
 from generation.generator import Generator, Prompt, Settings
-from generation.naming import file_names
+from generation.naming import file_names, reference_name
 from generation.prompts import Asked
 from generation.rerank import best, clap_scores
 from generation.sounds import is_there, write_sound
@@ -92,7 +92,8 @@ def _tasks(generator: Generator, scorer: Scorer | None, job: Job) -> Iterator[_T
     for name, asked in zip(file_names(job.asked), job.asked, strict=True):
         first = seen[asked.text] * job.candidates if job.settings.seeds == "prompt" else 0
         seen[asked.text] += 1
-        draws = tuple(Prompt(asked.text, first + number, name) for number in range(job.candidates))
+        told = reference_name(asked)
+        draws = tuple(Prompt(asked.text, first + number, told) for number in range(job.candidates))
         yield _Task(name, asked, draws, _made_of(generator, scorer, job, draws))
 
 

@@ -22,7 +22,7 @@ class Prompt:
     text: str
     #: Which of the sounds that the seed gives for this text.
     draw: int = 0
-    #: The name of its file, for `seeds="name"`.
+    #: The name of its file as the reference gives it, for `seeds="name"`.
     name: str = ""
 
 

@@ -35,6 +35,11 @@ def file_names(asked: Sequence[Asked]) -> list[str]:
     return names
 
 
+def reference_name(one: Asked) -> str:
+    """What the reference calls the file of a prompt, and seeds its noise with."""
+    return one.id or re.sub("[ '\"]", "_", one.text)
+
+
 def stem_of(one: Asked) -> str:
     """The id if it may be a name, else what is readable of id or text and a hash of all of it."""
     if SAFE_ID.fullmatch(one.id) and not one.id.endswith(".") and not RESERVED.fullmatch(one.id):

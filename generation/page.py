@@ -15,6 +15,7 @@ import numpy as np
 
 from generation.errors import GenerationError
 from generation.generator import Generator, Prompt, Settings
+from generation.prompts import cleaned
 from generation.rerank import best, clap_scores
 from generation.spectrogram import figure
 from scorer.load import Scorer
@@ -54,14 +55,16 @@ def make(
     What cannot be made is told, not raised.
     """
     text, seed, guidance, steps, candidates = given
-    text = " ".join((text or "").split())
+    text = " ".join(cleaned(text or "").split())
     if not text:
         return Heard(None, (), 0, "say what shall be heard")
     if len(text) > LONGEST_PROMPT:
         return Heard(None, (), 0, f"a prompt has up to {LONGEST_PROMPT} characters, not {len(text)}")
     generator, scorer = studio.generator, studio.scorer
     try:
-        settings = replace(studio.settings, seed=int(seed), guidance=_between(guidance, *GUIDANCE), steps=int(steps))
+        settings = replace(
+            studio.settings, seed=int(seed or 0), guidance=_between(guidance, *GUIDANCE), steps=int(steps)
+        )
         count = int(_between(candidates, 1, MOST_CANDIDATES)) if scorer is not None else 1
         waves = generator.generate([Prompt(text, draw) for draw in range(count)], settings, on_progress)
     except (GenerationError, TypeError, ValueError, OverflowError) as error:
@@ -70,7 +73,7 @@ def make(
     chosen = best(scores) if scores else 0
     length_s = waves.shape[1] / generator.sample_rate_hz
     return Heard(
-        waves[chosen], tuple(scores), chosen, f"{length_s:.2f} s, draw {chosen + 1} of {count}, seed {int(seed)}"
+        waves[chosen], tuple(scores), chosen, f"{length_s:.2f} s, draw {chosen + 1} of {count}, seed {int(seed or 0)}"
     )
 
 

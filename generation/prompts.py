@@ -34,6 +34,11 @@ class Asked:
     text: str
 
 
+def cleaned(text: str) -> str:
+    """Without blanks around it, and without halves of characters, which no file or tokenizer takes."""
+    return text.encode("utf-8", "replace").decode().strip()
+
+
 def read_prompts(path: Path) -> list[Asked]:
     """GenerationError with the line for whatever cannot be read."""
     if path.suffix.lower() not in KINDS:
@@ -57,7 +62,7 @@ def _lines(path: Path, lines: Iterable[str]) -> Iterator[Asked]:
         yield from (Asked("", line) for line in full)
         return
     for line in full:
-        name, _, text = (part.strip() for part in line.partition("|"))
+        name, _, text = line.partition("|")
         yield _asked(f"{path}: {line[:60]!r}", name, text)
 
 
@@ -83,7 +88,7 @@ def _objects(path: Path, lines: Iterable[str]) -> Iterator[Asked]:
         except (ValueError, RecursionError) as error:
             raise GenerationError(f"{where}: not JSON ({error})") from error
         if isinstance(found, str):
-            yield _asked(where, "", found.strip())
+            yield _asked(where, "", found)
         elif isinstance(found, dict):
             yield _named(where, found)
         else:
@@ -103,10 +108,10 @@ def _named(where: str, row: Mapping[str, Any]) -> Asked:
     name = next((row[name] for name in IDS if row.get(name) not in (None, "")), "")
     if not isinstance(name, str | int):
         raise GenerationError(f"{where}: the id is neither text nor a whole number")
-    return _asked(where, str(name).strip(), text.strip())
+    return _asked(where, str(name), text)
 
 
 def _asked(where: str, name: str, text: str) -> Asked:
-    if not text:
+    if not cleaned(text):
         raise GenerationError(f"{where}: an id without a prompt")
-    return Asked(name, text)
+    return Asked(cleaned(name), cleaned(text))

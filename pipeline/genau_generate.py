@@ -100,9 +100,9 @@ def open_generator(
 
 def _asked(prompts: Sequence[str], prompts_file: str | None) -> list[Asked]:
     from generation.errors import GenerationError
-    from generation.prompts import Asked, read_prompts
+    from generation.prompts import Asked, cleaned, read_prompts
 
-    given = [Asked("", text.strip()) for text in prompts if text.strip()]
+    given = [Asked("", cleaned(text)) for text in prompts if cleaned(text)]
     found = given + (read_prompts(Path(prompts_file)) if prompts_file else [])
     if not found:
         raise GenerationError("say what shall be heard: --prompt TEXT, or --prompts FILE")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from generation.naming import SLUG_CHARACTERS, file_names, slug, stem_of
+from generation.naming import SLUG_CHARACTERS, file_names, reference_name, slug, stem_of
 from generation.prompts import Asked
 
 
@@ -62,3 +62,9 @@ def test_hard_texts_are_told_apart():
     assert len(set(names(*HARD))) == len(HARD)
     assert slug("word " * 100).endswith("-word")
     assert slug("雨") == "prompt"
+
+
+def test_the_references_names_are_what_it_seeds_with():
+    assert reference_name(Asked("", "Horses growl and clop hooves.")) == "Horses_growl_and_clop_hooves."
+    assert reference_name(Asked("", 'a dog\'s "woof"')) == "a_dog_s__woof_"
+    assert reference_name(Asked("clip7", "a dog")) == "clip7"

@@ -22,7 +22,7 @@ FILES = {
     "table.csv": '\ufeffid,caption,other\nclip7,"rain, on\na roof",x\n\n7,a dog,\n',
     "noid.csv": 'caption\n"rain"\ndog\n',
     "tabs.tsv": "file_name\ttext\na.wav\train, on\n",
-    "objects.jsonl": '{"id": 3, "prompt": "rain"}\n\n"a dog"\n{"caption": "' + LONG.strip() + '", "id": null}\n',
+    "objects.jsonl": '{"id": 3, "prompt": "rain\\ud800"}\n\n"a dog"\n{"caption": "' + LONG.strip() + '", "id": null}\n',
 }
 WANTED = {
     "plain.txt": [("", "Rain on a roof"), ("", "a dog | barks"), ("", LONG.strip()), ("", "雨の音 🌧 and a/b\u2028c")],
@@ -30,7 +30,7 @@ WANTED = {
     "table.csv": [("clip7", "rain, on\na roof"), ("7", "a dog")],
     "noid.csv": [("", "rain"), ("", "dog")],
     "tabs.tsv": [("a.wav", "rain, on")],
-    "objects.jsonl": [("3", "rain"), ("", "a dog"), ("", LONG.strip())],
+    "objects.jsonl": [("3", "rain?"), ("", "a dog"), ("", LONG.strip())],
 }
 
 
