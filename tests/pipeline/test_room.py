@@ -17,4 +17,4 @@ def test_a_mark_that_the_pool_takes_whole_leaves_none_for_the_tasks_that_read():
 
 def test_nodes_that_are_not_there_are_named_each():
     lines = lacking("models", EXECUTION, [MODELS], {"CPU": 4, "fetch": 1000})
-    assert [line.split(" asks for ")[1].split(" (")[0] for line in lines] == ["CPU 7", "models 2.5", "GPU 2"]
+    assert [line.split(" asks for ")[1].split(" (")[0] for line in lines] == ["CPU 6.66", "models 2.5", "GPU 2"]
