@@ -10,7 +10,7 @@ PIP_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup laion-env demo test check bench kill-test kill-road clean-demo
+.PHONY: help setup laion-env demo demo-train test check bench kill-test kill-road clean-demo
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,8 +26,11 @@ $(BIN)/.installed: pyproject.toml Makefile
 demo: setup ## the first command: real sound in, a verified corpus and shards out (run it twice: it resumes)
 	$(BIN)/python -m examples.demo.run_demo
 
-clean-demo: ## forget the demo's run
-	rm -rf runs/demo
+demo-train: setup ## the demo's next step: train a small text-to-audio model on its shards, and hear it (2 min)
+	$(BIN)/python -m examples.demo.train_demo
+
+clean-demo: ## forget the demo's run and training
+	rm -rf runs/demo runs/genau_tiny
 
 laion-env: setup ## .venv-laion: LAION's own CLAP package, whose pins clash with ours (850 MB; docs/scoring.md)
 	$(PYTHON) -m venv .venv-laion

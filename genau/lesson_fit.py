@@ -75,7 +75,7 @@ class FitLesson(Lesson[Clips, FitInputs]):
     ) -> None:
         super().__init__()
         self.net, self.recipe, self.codec, self.ids = net, recipe, codec, ids
-        self._text, self._held_out, self._card = text, held_out, card
+        self._text, self.held_out, self._card = text, held_out, card
         diffusion = recipe.diffusion
         self.schedule = Schedule(diffusion.steps, diffusion.first_beta, diffusion.last_beta)
         self.turns = (Turn(TURN, recipe.optimizer, recipe.schedule),)
@@ -167,9 +167,9 @@ class FitLesson(Lesson[Clips, FitInputs]):
 
     @torch.no_grad()
     def validate(self, step: int, crew: Crew) -> Validation | None:
-        if self._held_out is None:
+        if self.held_out is None:
             return None
-        measures = self.measure(self._held_out(), crew)
+        measures = self.measure(self.held_out(), crew)
         seen = Validation(measures)
         if self.recipe.validation.prompts and self.codec is not None:
             self._sounds(seen, crew)

@@ -67,7 +67,7 @@ def started(recipe, out, resumed=None):
 
 def measured(lesson):
     lesson.eval()
-    return lesson.measure(lesson._held_out(), CREW)
+    return lesson.measure(lesson.held_out(), CREW)
 
 
 def test_it_learns_and_a_resumed_run_learns_the_same(shards, tmp_path):
