@@ -96,7 +96,7 @@ class Feed:
         workers = self.recipe.loader_workers
         loader: Any = DataLoader(
             _Stream(self, at, rank, world), batch_size=None, num_workers=workers, collate_fn=_as_it_is,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=2 if workers else None,
         )  # fmt: skip
         for read in loader:
             if isinstance(read, _Fault):

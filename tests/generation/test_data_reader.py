@@ -9,8 +9,11 @@ from itertools import islice
 import pytest
 
 from generation import data_reader
+from generation.data import Feed, find_corpora
 from generation.data_reader import Reader, samples_in
-from tests.sound_shards import members, write_corpus, write_tar
+from generation.data_recipe import Data
+from generation.data_waves import Waves
+from tests.sound_shards import RATE_HZ, members, write_corpus, write_tar
 from training.errors import TrainError
 from training.shards import Shard, Shards, find_shards
 
@@ -142,6 +145,16 @@ def test_shards_are_read_over_http(web, corpus):
     assert shards.clips == 24
     here = find_shards([str(corpus)], "train")
     assert keys(reader_of(shards), 30) == keys(reader_of(here), 30)
+
+
+def test_loader_processes_read_over_http_though_this_one_has(web):
+    """A client of fsspec's, and its thread, do not outlive a fork."""
+    recipe = Data.model_validate({"corpora": [{"shards": f"{web}/{{00000..00002}}.tar"}], "loader_workers": 2})
+    kind = Waves(RATE_HZ, RATE_HZ, lambda wave: wave)
+    feed = Feed(find_corpora(recipe), recipe, kind, batch_clips=4, seed=1)
+    batches = feed.batches(None, rank=0, world=1)
+    assert len({key for _ in range(6) for key in next(batches).clips.keys}) >= 20  # one reads two shards, one reads one
+    batches.close()
 
 
 def test_a_folder_of_shards_is_found_over_http(web):
