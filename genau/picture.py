@@ -1,8 +1,6 @@
-"""A log-mel spectrogram as a picture, for validation's pages and beside generated sounds."""
+"""A log-mel spectrogram as a picture, for what validation shows."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +16,3 @@ def picture(mel_FT: np.ndarray) -> np.ndarray:
     shade = np.clip((np.asarray(mel_FT, dtype=np.float32)[::-1] - DARK) / (BRIGHT - DARK), 0, 1)
     coloured = (colormaps["magma"](shade)[..., :3] * 255).astype(np.uint8)
     return np.repeat(coloured, HEIGHT, axis=0)
-
-
-def write_picture(path: Path, mel_FT: np.ndarray) -> None:
-    from PIL import Image
-
-    Image.fromarray(picture(mel_FT)).save(path)
