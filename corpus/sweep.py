@@ -6,7 +6,7 @@
 No reader looks at any of it, so it is never an error. A tar is swept only when it is known that no unit names it: the
 audio of a unit that cannot be read is kept, it may be all that is left of a source. While a driver is at work only
 what is older than `spare_s` goes: a younger tar is about to be named by its unit. The plan's own temporary files are
-always spared so long, since a planner does not say that it is at work.
+always spared so long, and those of compactions and views, too: who plans, compacts or selects does not say so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from corpus.work_ids import WORK_ID
 
 #: Longer than the commit of any unit and the writing of any part of a plan.
 SPARE_S = 3600.0
+
+#: Where others than drivers write.
+OTHERS = ("plan/", "corpus/compacted/", "views/")
 
 #: The tar of a unit, or of a retry, as commits name it.
 _TAR_NAME = re.compile(rf"({WORK_ID.pattern})-[0-9a-f]{{12}}\.tar")
@@ -83,7 +86,7 @@ def sweep(
         if delete:
             _delete_orphan(store, path)
     for path in found.temporary:
-        if _is_young(store, path, SPARE_S if path.startswith("plan/") else spare_s):
+        if _is_young(store, path, SPARE_S if path.startswith(OTHERS) else spare_s):
             swept.spared += 1
             continue
         swept.temporary += 1

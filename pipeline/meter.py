@@ -36,6 +36,7 @@ class LegMeter:
     def hand(self, units: int) -> None:
         """So many units are given to Ray, which runs."""
         self._in_flight = units
+        self._planned = max(self._planned, self._done + units)  # a followed leg hands over more and more
         self._working(1)
         self._backlog()
 
