@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -52,11 +53,9 @@ class Learner:
         set_rate(self.optimizer, pace)
         with _Still(self._others):
             sums = self._backward(parts, all_weight, step)
-        limit = self.turn.optimizer.clip_norm
-        norm = float(
-            whole(nn.utils.clip_grad_norm_(self.parameters.values(), float("inf") if limit is None else limit))
-        )
-        finite = norm not in (float("inf"), float("-inf")) and norm == norm
+        limit = self.turn.optimizer.clip_norm or math.inf
+        norm = float(whole(nn.utils.clip_grad_norm_(self.parameters.values(), limit)))
+        finite = math.isfinite(norm)
         if finite:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
