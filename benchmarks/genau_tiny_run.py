@@ -165,8 +165,9 @@ def evaluate(work: Path, name: str) -> dict[str, Any]:
     out = work / f"{name}.json"
     metrics = "fd,kad" if name == "other" else "fd,kad,clap"
     captioned = [] if name == "other" else ["--captions", work / "captions.csv"]
-    autorecap("genau", "evaluate", work / name, "--reference", work / "true", "--metrics", metrics,
-              "--resamples", "200", "--json", out, *captioned)  # fmt: skip
+    if not out.exists():
+        autorecap("genau", "evaluate", work / name, "--reference", work / "true", "--metrics", metrics,
+                  "--resamples", "200", "--json", out, *captioned)  # fmt: skip
     found: dict[str, Any] = json.loads(out.read_text())
     return found
 
