@@ -130,7 +130,8 @@ class Lesson(nn.Module, Generic[Clips, Inputs]):
         """Once, before the first step of all, with its first batch: buffers that follow from data (a latent scale)."""
 
     def blocks(self) -> Sequence[nn.Module]:
-        """Equal parts of `net`: what is compiled, computed anew in the backward pass, and sharded by FSDP."""
+        """Equal parts of `net`: what is compiled, computed anew in the backward pass, and sharded by FSDP. Nobody may
+        write into what they give."""
         return ()
 
     def validate(self, step: int, crew: Crew) -> Validation | None:

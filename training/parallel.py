@@ -7,6 +7,7 @@ same: autocast makes the products bfloat16.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -49,6 +50,8 @@ def _spread(lesson: Lesson[Any, Any], crew: Crew) -> None:
         raise TrainError("loop.parallel: fsdp is for one turn a step, not for a net and its discriminator; set ddp")
     if not distributed.is_initialized():
         raise TrainError("loop.parallel: fsdp needs workers to share with (execution.workers, or torchrun); set ddp")
+    # Whoever writes into a block's output in place is to be warned; a lesson's net does not (Lesson.blocks).
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for tensor in lesson.net.state_dict().values():
         distributed.broadcast(tensor, 0)
     mesh = init_device_mesh(crew.device.type, (crew.world,))
