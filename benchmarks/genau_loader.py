@@ -102,11 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             size = sum(file.stat().st_size for file in (folder / kind).glob("*.tar")) / CLIPS / 1000
             found = [measure(folder, kind, mix, workers, asked.seconds) for workers in asked.workers]
             rates = "".join(f"{rate:>12.0f}" for rate, _ in found)
-            cpu = next(
-                (1000 * cpu for (_, cpu), workers in zip(found, asked.workers, strict=True) if not workers), None
-            )
+            cpu = "".join(f"{1000 * spent:>13.2f}" for _, spent in found if spent is not None)
             name = f"{kind}, mixed" if mix else kind
-            print(f"{name:<16}{size:>9.0f}{rates}{'' if cpu is None else f'{cpu:>13.2f}'}", flush=True)
+            print(f"{name:<16}{size:>9.0f}{rates}{cpu}", flush=True)
 
 
 if __name__ == "__main__":
