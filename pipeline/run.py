@@ -71,11 +71,33 @@ def run_leg(
         todo.given_up.update(left)
     meter.end()
     end.undone = todo.undone()
-    compact.compact(store, leg, root=job.is_root)
+    _compact(store, job)
     if job.is_root:
         forget_leftovers(store, Path(job.cache_dir), leg)
     end.seconds = time.monotonic() - started
     yield end
+
+
+def _compact(store: Store, job: LegJob) -> None:
+    """Bring the leg's compacted files up to date, in a worker: row groups of 100,000 clips are no load for a driver."""
+    import ray
+
+    fault: Exception | None
+    if ray.is_initialized():
+        fault = ray.get(ray.remote(num_cpus=0)(_compact_or_say).remote(store.root, job.leg, job.is_root))
+    else:  # nothing was to do
+        fault = _compact_or_say(store.root, job.leg, job.is_root)
+    if fault is not None:
+        raise fault
+
+
+def _compact_or_say(root: str, leg: str, is_root: bool) -> Exception | None:
+    """What went wrong, as it was raised: Ray would wrap it in a traceback."""
+    try:
+        compact.compact(Store(root), leg, root=is_root)
+    except Exception as error:  # noqa: BLE001  raised again by the driver
+        return error
+    return None
 
 
 def wave_units(recipe: Recipe) -> int:
