@@ -146,10 +146,10 @@ class FitLesson(Lesson[Clips, FitInputs]):
         shape = self.net.shape
         count = int(share * clips + float(torch.rand(())))
         latents_BMC = x_BCT.new_zeros(clips, shape.latents, shape.latent_width)
-        if count:
-            with torch.no_grad():
-                _, first = self.net(x_BCT[:count], t_B[:count], text_BE[:count], dataset_BD[:count])
-            latents_BMC[:count] = first.to(latents_BMC.dtype)
+        heard = max(1, count)  # workers that share the net's tensors must all make this pass
+        with torch.no_grad():
+            _, first = self.net(x_BCT[:heard], t_B[:heard], text_BE[:heard], dataset_BD[:heard])
+        latents_BMC[:heard] = first.to(latents_BMC.dtype)
         return latents_BMC, (torch.arange(clips, device=x_BCT.device) < count).to(x_BCT.dtype)
 
     # -- how the loop treats the net

@@ -153,6 +153,7 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
     recipe_sha256 = start_leg(store, recipe, leg)
     specs = [(spec.use, spec.options) for spec in definition.stages]
     groups = cut_into_groups(build_chain(definition), specs)
+    keep = definition.keep_audio
     return LegJob(
         run_root=str(store.root),
         cache_dir=str(cache_dir(store, recipe)),
@@ -165,7 +166,7 @@ def leg_job(store: Store, recipe: Recipe, leg: str) -> LegJob:
         ytdlp=json.dumps(ytdlp_options(recipe)),
         devices=tuple(_device(recipe, group.pool) for group in groups),
         threads=tuple(recipe.pool(group.pool).threads if group.pool else 1 for group in groups),
-        keep_audio=definition.keep_audio or (),
+        keep_audio=keep if isinstance(keep, str) else tuple(keep or ()),
         stage_limit_s=recipe.execution.stage_limit_s,
         worker_max_memory_mb=recipe.execution.worker_max_memory_mb,
     )
