@@ -124,7 +124,8 @@ class Keys:
     """Which keys a plan has, and which a listing has met. On the disk: SQLite's own temporary file, without a name."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
+        # Each number of values is another statement of up to a megabyte: few of them are kept.
+        self._database = sqlite3.connect("", isolation_level=None, cached_statements=2)
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-4096"):  # 4 MiB
             self._database.execute(f"PRAGMA {pragma}")
         for name in ("known", "met"):
