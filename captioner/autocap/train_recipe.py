@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from training.settings import Execution, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 #: One place may be written without the list.
 Places = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SmallSizes(Section):
@@ -142,18 +140,6 @@ class Keep(Section):
     last: int = Field(default=3, ge=1, le=1000)
     log_every_steps: int = Field(default=20, ge=1)
     tensorboard: bool = True
-
-
-class Execution(Section):
-    """Where and how fast. May change between two starts of one run; other `workers` begin the data anew."""
-
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    threads: int | None = Field(default=None, ge=1, le=256)
-    workers: int = Field(default=1, ge=1, le=10_000)
-    cpus_per_worker: float = Field(default=1, gt=0, le=256)
-    gpus_per_worker: float = Field(default=0, ge=0, le=1)
-    ray_address: str | None = None
-    restarts: int = Field(default=3, ge=0, le=1000)
 
 
 class TrainRecipe(Section):
