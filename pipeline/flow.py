@@ -25,6 +25,8 @@ PER_ACTOR = AHEAD + 1
 AGAIN = 2
 #: The longest wait for an answer, and how often the cluster is asked for its size.
 WAIT_S, SIZE_S = 1.0, 2.0
+#: How often it is looked whether an actor has started when nothing else is to be done.
+START_S = 0.05
 
 
 class Step(Protocol):
@@ -80,18 +82,26 @@ class TaskStep:
 
 
 class PoolStep:
-    """Actors, each with at most AHEAD units."""
+    """Actors, each with at most AHEAD units. One for which the cluster has no room yet is sent none: they would wait
+    for it while others are idle."""
 
     def __init__(self, actors: Sequence[Any]) -> None:
         self._actors = list(actors)
-        self._sent = [0] * len(self._actors)
+        self._sent: dict[int, int] = {}  # by those that have started
+        self._starting = {actor.__ray_ready__.remote(): at for at, actor in enumerate(self._actors)}
         self._where: dict[Any, int] = {}
 
     def room(self) -> bool:
-        return min(self._sent) < AHEAD
+        import ray
+
+        if self._starting:
+            starting = list(self._starting)
+            for started in ray.wait(starting, num_returns=len(starting), timeout=0, fetch_local=False)[0]:
+                self._sent[self._starting.pop(started)] = 0
+        return min(self._sent.values(), default=AHEAD) < AHEAD
 
     def send(self, given: Any) -> Any:
-        at = self._sent.index(min(self._sent))
+        at = min(self._sent, key=self._sent.__getitem__)
         answer = self._actors[at].work.remote(given)
         self._sent[at] += 1
         self._where[answer] = at
@@ -151,6 +161,9 @@ class _Way:
         import ray
 
         flying = list(self._flying)
+        if not flying:  # all wait for the first actor of a pool
+            time.sleep(START_S)
+            return
         landed, rest = ray.wait(flying, timeout=WAIT_S, fetch_local=False)
         if landed and rest:
             landed += ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
@@ -169,7 +182,9 @@ class _Way:
         try:
             made = ray.get(answer)
         except ray.exceptions.RayError as error:
-            own_fault = isinstance(error, ray.exceptions.RayTaskError)
+            # A step that was given a lost table raises what Ray says of the table.
+            told = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+            own_fault = not isinstance(told, ray.exceptions.RayError)
             if own_fault or self._begun_again[unit_id] == AGAIN:
                 yield unit_id, None, error
             else:
@@ -180,7 +195,7 @@ class _Way:
 
     def stop(self) -> None:
         """Cancel what flies; does nothing after a good end, when the actors end with their last reference."""
-        if not self._flying:
+        if not self.unfinished():
             return
         for at, step in enumerate(self._steps):
             with suppress(Exception):  # Ray itself may be what is gone

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import time
@@ -31,6 +32,8 @@ from pipeline.metrics import RayMetrics, run_name
 from pipeline.runfolder import OtherRun, start_leg
 from pipeline.todo import Partition, Todo
 from pipeline.wave import work_wave
+
+log = logging.getLogger(__name__)
 
 __all__ = ["LegEnd", "LegEvent", "LegStart", "LegStopped", "PoolShare", "UnitDone", "run_leg"]
 
@@ -82,11 +85,14 @@ def _compact(store: Store, job: LegJob) -> None:
     """Bring the leg's compacted files up to date, in a worker: row groups of 100,000 clips are no load for a driver."""
     import ray
 
+    what = (store.root, job.leg, job.is_root)
     fault: Exception | None
-    if ray.is_initialized():
-        fault = ray.get(ray.remote(num_cpus=0)(_compact_or_say).remote(store.root, job.leg, job.is_root))
-    else:  # nothing was to do
-        fault = _compact_or_say(store.root, job.leg, job.is_root)
+    try:
+        in_worker = ray.is_initialized()  # it is not where nothing was to do
+        fault = ray.get(ray.remote(num_cpus=0)(_compact_or_say).remote(*what)) if in_worker else _compact_or_say(*what)
+    except ray.exceptions.RayError as error:
+        log.warning("leg %s is compacted here, for its worker died: %s", job.leg, " ".join(str(error).split())[:300])
+        fault = _compact_or_say(*what)
     if fault is not None:
         raise fault
 
