@@ -25,7 +25,10 @@ WEIGHTS = Path(__file__).parent / "weights" / "embedded-vae"
 
 
 class Codec(nn.Module):
-    """`model` and `weights_sha256` say which VAE it is, `vocoder_name` which vocoder."""
+    """`model` and `weights_sha256` say which VAE it is, `vocoder_name` which vocoder.
+
+    In float32 also under the autocast of a training that validates: logarithms and phases come of small differences.
+    """
 
     sample_rate_hz = SAMPLE_RATE_HZ
 
@@ -49,21 +52,29 @@ class Codec(nn.Module):
 
     def mel(self, wave_BN: torch.Tensor) -> torch.Tensor:
         """(B, 64, N / 160)."""
-        mel_BTF: torch.Tensor = self.log_mel(wave_BN)
+        with _exactly(wave_BN):
+            mel_BTF: torch.Tensor = self.log_mel(wave_BN)
         return mel_BTF.transpose(1, 2)
 
     def encode(self, wave_BN: torch.Tensor) -> Posterior:
-        return self.vae.encode(self.mel(wave_BN))
+        with _exactly(wave_BN):
+            return self.vae.encode(self.mel(wave_BN))
 
     def decode(self, latent_BCT: torch.Tensor) -> torch.Tensor:
         """(B, 64, 4 T)."""
-        return self.vae.decode(latent_BCT)
+        with _exactly(latent_BCT):
+            return self.vae.decode(latent_BCT)
 
     def to_wave(self, latent_BCT: torch.Tensor) -> torch.Tensor:
         """(B, 640 T) samples, loud as they come."""
         mel = self.decode(latent_BCT).float()
-        wave: torch.Tensor = self.vocoder(mel)
+        with _exactly(mel):
+            wave: torch.Tensor = self.vocoder(mel)
         return wave[:, : mel.shape[2] * self.log_mel.shape.hop]
+
+
+def _exactly(like: torch.Tensor) -> torch.autocast:
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def load_codec(vae: str, vocoder: str | None = None) -> Codec:

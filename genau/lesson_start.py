@@ -47,19 +47,20 @@ def fit_training(recipe: FitRecipe, cache_dir: Path, crew: Crew) -> tuple[FitLes
     text = _text(recipe, cache_dir, device)
     hears = recipe.data.kind == "waves"
     codec = load_codec(recipe.vae, recipe.vocoder) if hears or recipe.validation.prompts else None
-    net, scale = _fit(recipe, _vae_shape(recipe.vae) if codec is None else codec.vae.shape, text.width)
+    shape, vae, vocoder = _vae(recipe, codec)
+    net, scale = _fit(recipe, shape, text.width)
     ids = _ids(recipe, net)
     kind: Kind = _waves(recipe.data)
     if not hears:
         refuse_other_models(
             [place for corpus in recipe.data.corpora for place in corpus.shards],
-            vae_sha256=read_vae(folder_of(recipe.vae)).weights_sha256, text_sha256=text.weights_sha256,
+            vae_sha256=vae.weights_sha256, text_sha256=text.weights_sha256,
         )  # fmt: skip
         kind = Latents(net.shape.channels, net.shape.steps, text.width, recipe.data.filters)
     lesson = FitLesson(
         net, recipe, codec=codec, text=text, ids=ids, scale=scale,
         held_out=_held_out(recipe, kind, crew),
-        card=lambda step, found: _card(recipe, net, codec, text, step, found),
+        card=lambda step, found: _card(recipe, net, (vae, vocoder), text, step, found),
     )  # fmt: skip
     return lesson, _feed(recipe, kind)
 
@@ -107,8 +108,13 @@ def _text(recipe: FitRecipe, cache_dir: Path, device: str) -> Conditioner:
     return Cached(made, Path(how.cache_dir) if how.cache_dir else cache_dir, how.cache_mb)
 
 
-def _vae_shape(vae: str) -> VaeShape:
-    return vae_shape_of(read_vae(folder_of(vae)).state)
+def _vae(recipe: FitRecipe, codec: Codec | None) -> tuple[VaeShape, VaeRef, str]:
+    """Of the recipe's VAE, whether it is run here or has made the latents: sizes, which one it is, its vocoder."""
+    if codec is not None:
+        return codec.shape, VaeRef(model=recipe.vae, weights_sha256=codec.weights_sha256), codec.vocoder_name
+    found = read_vae(folder_of(recipe.vae))
+    vocoder = recipe.vocoder or (recipe.vae if found.vocoder else GRIFFIN_LIM)
+    return vae_shape_of(found.state), VaeRef(model=recipe.vae, weights_sha256=found.weights_sha256), vocoder
 
 
 def _fit(recipe: FitRecipe, vae: VaeShape, text_width: int) -> tuple[Fit, float | None]:
@@ -164,11 +170,12 @@ def _held_out(recipe: FitRecipe | VaeRecipe, kind: Kind, crew: Crew) -> Callable
 
 
 def _card(
-    recipe: FitRecipe, net: Fit, codec: Codec | None, text: Conditioner, step: int, scale: float
+    recipe: FitRecipe, net: Fit, sound: tuple[VaeRef, str], text: Conditioner, step: int, scale: float
 ) -> dict[str, Any]:
     inner = text._inner if isinstance(text, Cached) else text
     parts = inner.parts if isinstance(inner, Joined) else (inner,)
     how = recipe.diffusion
+    vae, vocoder = sound
     card = GenauCard(
         model_id=recipe.name,
         shape=net.shape,
@@ -180,8 +187,8 @@ def _card(
             ConditionerCard(name=name, width=part.width, weights_sha256=part.weights_sha256)
             for name, part in zip(recipe.text.encoders, parts, strict=True)
         ),
-        vae=VaeRef(model=recipe.vae, weights_sha256="" if codec is None else codec.weights_sha256),
-        vocoder=GRIFFIN_LIM if codec is None else codec.vocoder_name,
+        vae=vae,
+        vocoder=vocoder,
         self_conditioning=how.self_conditioning > 0,
         step=step,
         recipe=recipe.decisive(),

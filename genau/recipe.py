@@ -153,6 +153,12 @@ class FitRecipe(_Training):
     unconditional_id: int | None = Field(default=None, ge=0, lt=10_000)
     diffusion: Diffusion = Field(default_factory=Diffusion)
 
+    @model_validator(mode="after")
+    def _vectors_are_as_encode_makes_them(self) -> FitRecipe:
+        if self.data.kind == "latents" and self.text.t5_pooling == "padded":
+            raise ValueError("text.t5_pooling: the captions' vectors beside latents are means over tokens; set tokens")
+        return self
+
 
 class VaeSizes(Section):
     """The VAE's widths; the defaults are the published one's."""

@@ -77,3 +77,12 @@ def test_griffin_lim_finds_a_wave_of_the_same_spectrogram():
 def test_a_folder_that_is_none_is_told(tmp_path):
     with pytest.raises(WeightsError, match=r"no card\.json"):
         load_codec(str(tmp_path))
+
+
+def test_a_training_s_autocast_changes_nothing(codec):
+    sound = torch.sin(torch.arange(6400) / 9)[None]
+    latent = codec.encode(sound).mean
+    heard = codec.to_wave(latent)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(codec.encode(sound).mean, latent)
+        assert torch.equal(codec.to_wave(latent), heard)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genau.card import GenauCard, read_folder
+from genau.card import GenauCard, VaeCard, read_card, read_folder
+from genau.codec import WEIGHTS
 from genau.fit import Fit
 from genau.lesson_fit import FitInputs
 from genau.lesson_start import fit_training
@@ -82,6 +83,7 @@ def test_it_learns_and_a_resumed_run_learns_the_same(shards, tmp_path):
     assert set(state) == set(Fit(card.shape).state_dict())
     assert card.conditioners[0].name == "embedded"
     assert 0.5 < card.scale_factor < 2  # from the first batch
+    assert card.vae.weights_sha256 == read_card(WEIGHTS, VaeCard).weights_sha256  # which was not run here
     begun = tmp_path / "one" / "checkpoints" / "step-00000020"
     again, second = started(made, tmp_path / "two", begun)
     second.run()

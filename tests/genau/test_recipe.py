@@ -90,6 +90,7 @@ def test_the_vae_has_the_papers_numbers():
         ("genau_tiny", "diffusion", {"last_beta": 0.001}, "must be below last_beta"),
         ("genau_tiny", "diffusion", {"self_conditioning": 1.5}, "less than or equal to 1"),
         ("genau_tiny", "text", {"encoders": []}, "at least 1 item"),
+        ("genau_tiny", "text", {"t5_pooling": "padded"}, "means over tokens"),
         ("genau_tiny", "net", {"wdith": 3}, "Extra inputs"),
         ("vae", "data", {"kind": "latents"}, "a VAE learns from waves"),
         ("vae", "loop", {"parallel": "fsdp"}, "set ddp"),
