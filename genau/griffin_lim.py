@@ -51,9 +51,10 @@ class GriffinLim(nn.Module):
     def _magnitudes(self, mel_BFT: torch.Tensor) -> torch.Tensor:
         """(B, F, T) -> (B, fft / 2 + 1, T), at or above zero, whose mel bands come near to the given ones."""
         wanted = self.filters @ mel_BFT
-        gram, size = self.filters @ self.filters.T, wanted.clamp(min=TINY)
+        size = wanted.clamp(min=TINY)
         for _ in range(UNMIX_ROUNDS):
-            size = size * wanted / (gram @ size).clamp(min=TINY)
+            # Smaller ones would end as denormal numbers, with which a CPU computes slowly.
+            size = (size * wanted / (self.filters @ (self.filters.T @ size)).clamp(min=TINY)).clamp(min=TINY)
         return size
 
     def _first_phases(self, size_BKT: torch.Tensor) -> torch.Tensor:
