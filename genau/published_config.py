@@ -60,7 +60,7 @@ def read_config(path: Path) -> PublishedConfig:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise WeightsError(f"{path} is too large for a checkpoint's configuration")
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Words)  # a SafeLoader
+        found = _Words(path.read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise WeightsError(f"the configuration {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
