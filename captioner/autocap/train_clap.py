@@ -1,15 +1,12 @@
 """CLAP embeddings of a batch: from the shard if it carries this scorer's, from the cache, or heard now.
 
-A cache is one SQLite file per scorer, by the hash of the encoded sound: it serves every epoch, every run and every
-process of a machine, and a killed process leaves it whole.
+A cache is one file per scorer and machine (training/vectors.py), by the hash of the encoded sound.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,34 +15,7 @@ from audio.resample import resample
 from captioner.autocap.train_data import Clip
 from scorer.load import Scorer, model_name
 from training.errors import TrainError
-
-#: Values of one SQLite query.
-_AT_ONCE = 500
-
-
-class ClapCache:
-    """sha -> float32 vector. Opened anew in each process that uses it."""
-
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
-        self._db.execute("pragma synchronous = off")  # a lost embedding is heard again
-        self._db.execute("create table if not exists heard (sha text primary key, vector blob) without rowid")
-
-    def get(self, shas: Sequence[str]) -> dict[str, np.ndarray]:
-        found = {}
-        for first in range(0, len(shas), _AT_ONCE):
-            some = shas[first : first + _AT_ONCE]
-            places = ",".join("?" * len(some))
-            for sha, vector in self._db.execute(f"select sha, vector from heard where sha in ({places})", some):
-                found[sha] = np.frombuffer(vector, dtype=np.float32)
-        return found
-
-    def put(self, vectors: Mapping[str, np.ndarray]) -> None:
-        rows = [(sha, np.asarray(vector, dtype=np.float32).tobytes()) for sha, vector in vectors.items()]
-        self._db.execute("begin immediate")
-        self._db.executemany("insert or ignore into heard values (?, ?)", rows)
-        self._db.execute("commit")
+from training.vectors import VectorFile, path_of
 
 
 class ClapTokens:
@@ -58,11 +28,10 @@ class ClapTokens:
             )
         self._scorer, self._width, self._rate_hz = scorer, width, sample_rate_hz
         self.model = None if scorer is None else model_name(scorer)
-        self._cache: ClapCache | None = None
+        self._cache: VectorFile[str] | None = None
         self._one_at_a_time = threading.Lock()
         if scorer is not None and cache_dir is not None:
-            safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in model_name(scorer))
-            self._cache = ClapCache(cache_dir / f"{safe}.{os.uname().nodename}.sqlite")
+            self._cache = VectorFile(path_of(cache_dir, model_name(scorer)))
 
     def __call__(self, clips: Sequence[Clip]) -> np.ndarray:
         """(B, width) float32 of unit length. One thread at a time: validation and the next step's may ask together."""

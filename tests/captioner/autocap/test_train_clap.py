@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio.resample import resample
-from captioner.autocap.train_clap import ClapCache, ClapTokens
+from captioner.autocap.train_clap import ClapTokens
 from captioner.autocap.train_data import Clip
 from captioner.load import Metadata
 from scorer.load import load_scorer, model_name
@@ -51,13 +51,3 @@ def test_without_a_scorer_the_shard_must_carry_them():
 def test_a_scorer_of_another_width_is_refused(scorer):
     with pytest.raises(TrainError, match="512"):
         ClapTokens(scorer, 512, RATE_HZ, None)
-
-
-def test_the_cache_takes_more_keys_than_one_query(tmp_path):
-    vectors = {f"{n:04d}": np.full(3, n, dtype=np.float32) for n in range(1200)}
-    ClapCache(tmp_path / "c.sqlite").put(vectors)
-    cache = ClapCache(tmp_path / "c.sqlite")
-    cache.put({"0000": np.zeros(3, dtype=np.float32) + 7})  # the first one stays
-    found = cache.get([*vectors, "none"])
-    assert found.keys() == vectors.keys()
-    assert all((found[key] == vectors[key]).all() for key in vectors)

@@ -1,4 +1,3 @@
-import multiprocessing
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generation.conditioners.cache import Cached, CaptionFile
+from generation.conditioners.cache import Cached
 
 
 class Counting:
@@ -53,33 +52,6 @@ def test_one_whose_vectors_depend_on_each_other_is_asked_every_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_bounded_and_the_first_go_first(tmp_path):
-    file = CaptionFile(tmp_path / "c.sqlite", limit=10)
-    for n in range(0, 30, 3):
-        file.put({bytes([k]): np.zeros(4, np.float32) for k in (n, n + 1, n + 2)})
-    assert len(file) == 10
-    assert sorted(file.get([bytes([n]) for n in range(30)])) == [bytes([n]) for n in range(20, 30)]
-
-
-def _fill(path, first):
-    file = CaptionFile(path, limit=1000)
-    for n in range(first, first + 60, 3):
-        file.put({str(k).encode(): np.full(4, k, np.float32) for k in range(n, n + 3)})
-
-
-def test_several_processes_write_together(tmp_path):
-    path = tmp_path / "c.sqlite"
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_fill, args=(path, first)) for first in (0, 30, 60)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    found = CaptionFile(path, limit=1000).get([str(n).encode() for n in range(120)])
-    assert {int(key): float(vector[0]) for key, vector in found.items()} == {n: float(n) for n in range(120)}
-
-
 def test_threads_of_one_process_write_together(tmp_path):
     cached = Cached(Counting(), tmp_path)
     with ThreadPoolExecutor(4) as pool:
@@ -94,7 +66,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path):
     inner = Counting()
     Cached(inner, tmp_path).embed(["a"])
     assert inner.asked == ["a"]
-    assert sqlite3.connect(path).execute("select count(*) from captions").fetchone() == (1,)
+    assert sqlite3.connect(path).execute("select count(*) from vectors").fetchone() == (1,)
 
 
 def test_a_full_disk_costs_only_what_would_have_been_kept(small_disk, caplog):
