@@ -1,6 +1,6 @@
 """Units through a leg's steps, on Ray's tasks and actors: what is sent when, and how much of it is on the way.
 
-    for unit_id, answer in flow([TaskStep(...), PoolStep(...), TaskStep(...)], unit_ids):
+    for unit_id, made, error in flow([TaskStep(...), PoolStep(...), TaskStep(...)], unit_ids, lambda: 8):
         ...                                  # what the last step said of the unit, or the error it was lost with
 
 A unit's table goes from step to step as a reference: the driver never holds one. What is nearest to its end goes
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -118,7 +118,7 @@ class PoolStep:
 
 
 def flow(
-    steps: Sequence[Step], unit_ids: Sequence[str], most: Any
+    steps: Sequence[Step], unit_ids: Sequence[str], most: Callable[[], int]
 ) -> Iterator[tuple[str, Any | None, Exception | None]]:
     """(unit, the last step's answer, None) in any order; (unit, None, error) for one that was lost on the way.
 
@@ -143,7 +143,6 @@ class _Way:
         self._before[0].extend((unit_id, unit_id) for unit_id in unit_ids)
         self._flying: dict[Any, tuple[str, int]] = {}
         self._begun_again: Counter[str] = Counter()
-        self._between = 0  # units that have left the first step and wait for another one
 
     def unfinished(self) -> bool:
         return bool(self._flying) or any(self._before)
@@ -151,10 +150,13 @@ class _Way:
     def send(self, most: int) -> None:
         for at in reversed(range(len(self._steps))):
             step, waiting = self._steps[at], self._before[at]
-            while waiting and step.room() and (at or len(self._flying) + self._between < most):
+            while waiting and step.room() and (at or self._on_the_way() < most):
                 unit_id, given = waiting.popleft()
-                self._between -= 1 if at else 0
                 self._flying[step.send(given)] = unit_id, at
+
+    def _on_the_way(self) -> int:
+        """Units that have been begun and have not ended."""
+        return len(self._flying) + sum(len(waiting) for waiting in self._before[1:])
 
     def land(self) -> Iterator[tuple[str, Any | None, Exception | None]]:
         """Wait for something to land, and take all that has."""
@@ -172,7 +174,6 @@ class _Way:
             self._steps[at].landed(answer)
             if at + 1 < len(self._steps):
                 self._before[at + 1].append((unit_id, answer))
-                self._between += 1
             else:
                 yield from self._end(unit_id, answer)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.stopping import stoppable
 from training.checkpoint import newest
 from training.errors import TrainError
-from training.folder import CHECKPOINTS
+from training.folder import CHECKPOINTS, LOOP_FILE
 
 if TYPE_CHECKING:
     from pipeline.train_job import TrainJob
@@ -66,7 +66,7 @@ def train_with_ray(job: TrainJob) -> int:
     finally:
         stop_ray()
     last = newest(out / CHECKPOINTS)
-    return 0 if last is None else int(json.loads((last / "loop.json").read_text())["step"])
+    return 0 if last is None else int(json.loads((last / LOOP_FILE).read_text())["step"])
 
 
 def ray_worker(config: dict[str, Any]) -> None:

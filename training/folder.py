@@ -20,6 +20,8 @@ from training.crew import Crew
 from training.errors import TrainError
 
 RECIPE, CHECKPOINTS, MODEL = "recipe.json", "checkpoints", "model"
+#: In a checkpoint: the step, and each worker's place in the data.
+LOOP_FILE = "loop.json"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ get gradients. What a step draws follows from torch's generators, which the loop
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -99,7 +100,7 @@ class Validation:
     texts: list[tuple[str, str]] = field(default_factory=list)  # (said, wanted)
 
 
-class Lesson(nn.Module, Generic[Clips, Inputs]):
+class Lesson(nn.Module, ABC, Generic[Clips, Inputs]):
     """Everything that knows what is trained. All of it is moved to the worker's device; what is not under `net` stays
     as it is: a frozen encoder, a perceptual loss."""
 
@@ -109,17 +110,17 @@ class Lesson(nn.Module, Generic[Clips, Inputs]):
     #: Forward and backward, as the papers count: what MFU is told from. None: not known.
     flops_per_clip: float | None = None
 
+    @abstractmethod
     def ready(self, clips: Clips, device: torch.device) -> Ready[Inputs]:
         """In a thread, while the step before is computed: nothing random, no gradients."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, turn: str, inputs: Inputs, step: int) -> Loss:
         """Under autocast, if the run has it. `step` from 0.
 
         Call `net` as a whole (`self.net(...)`): FSDP needs it. Several workers need every parameter that learns in this
         turn to get a gradient from every batch: what is left out of one is to be multiplied by 0.
         """
-        raise NotImplementedError
 
     def forward(self, turn: str, inputs: Inputs, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """`loss` as DistributedDataParallel can follow it."""

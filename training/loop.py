@@ -31,7 +31,7 @@ from training.checkpoint import put_folder, save, sweep
 from training.crew import Crew
 from training.ema import Ema
 from training.errors import TrainError
-from training.folder import CHECKPOINTS, MODEL, Trained
+from training.folder import CHECKPOINTS, LOOP_FILE, MODEL, Trained
 from training.learner import Learned, Learner
 from training.lesson import Batch, Data, Lesson, Place, Ready
 from training.log import StepFacts, TrainLog
@@ -41,8 +41,6 @@ from training.parallel import prepare, put_together
 from training.settings import KeepSettings, LoopSettings
 
 log = logging.getLogger(__name__)
-
-LOOP_FILE = "loop.json"
 
 
 @dataclass(frozen=True)
