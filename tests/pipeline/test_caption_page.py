@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,25 +18,9 @@ import soundfile
 from audio.decode import AudioSource
 from captioner import Metadata, load_captioner
 from scorer import load_scorer
+from tests.demo_pages import browser_at, demo_server, in_a_browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RATE = 44_100
-
-#: The demo in a process of its own that writes down whatever it would ask of others, and lets none of it out.
-SERVER = """
-import sys
-def hook(event, args):
-    if event == "socket.getaddrinfo" and args[0] not in (None, "", "127.0.0.1", "localhost", b"127.0.0.1"):
-        tell(f"ASKED {args[0]!r}")
-    if event == "socket.connect" and isinstance(args[1], tuple) and args[1][0] not in ("127.0.0.1", "::1"):
-        tell(f"ASKED {args[1]!r}")
-def tell(line):
-    print(line, flush=True)
-    raise OSError("the demo asks nobody")
-sys.addaudithook(hook)
-from pipeline.cli import main
-main(["autocap", "demo", "--port", "0"])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +31,8 @@ def gradio():
 @pytest.fixture(scope="module")
 def server(gradio, tmp_path_factory):
     uploads = tmp_path_factory.mktemp("uploads")
-    env = {**os.environ, "TMPDIR": str(uploads)}
-    words = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("http"):
-                break
-        else:
-            pytest.fail("the demo did not start:\n" + "".join(said))
-        address = said[-1].split()[0]
+    with demo_server(uploads, "autocap", "demo") as address:
         yield address
-        process.terminate()
-        said += process.stdout.readlines()
-    assert process.returncode == 128 + signal.SIGTERM, said
-    assert not [line for line in said if line.startswith("ASKED")], said
     assert not list(uploads.rglob("*.wav"))
 
 
@@ -97,19 +65,11 @@ def recording(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+@in_a_browser
 def test_a_sound_is_uploaded_captioned_and_scored_at_its_own_rate(server, recording, tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra `dev`")
-    asked, faults = [], []
     (tmp_path / "noise.bin.wav").write_bytes(b"no sound " * 500)
-    with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = browser.new_page()
-        page.set_default_timeout(120_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(server)
+    with browser_at(server) as seen:
+        page = seen.page
         page.locator("#sound input[type=file]").set_input_files(str(recording))
         page.locator("#sound audio, #sound #waveform, #sound [data-testid=waveform-beeps]").first.wait_for(
             state="attached"
@@ -124,7 +84,6 @@ def test_a_sound_is_uploaded_captioned_and_scored_at_its_own_rate(server, record
         caption, score = shown.input_value(), page.locator("#score textarea, #score input").input_value()
         note = page.locator("#note textarea, #note input").input_value()
         fonts = page.evaluate("getComputedStyle(document.body).fontFamily")
-        browser.close()
 
     with AudioSource(recording) as source:
         wave = source.segment(0, 10_000, 16_000)
@@ -135,9 +94,8 @@ def test_a_sound_is_uploaded_captioned_and_scored_at_its_own_rate(server, record
     fits = float(scorer.embed_text([said.text])[0] @ scorer.embed_audio([wave])[0])
     assert float(score) == pytest.approx(fits, abs=6e-4)
     assert note == "0:00.0 to 0:10.0"
-    assert faults == []
-    hosts = {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))}
-    assert hosts == {"127.0.0.1"}
+    assert seen.faults == []
+    assert seen.hosts() == {"127.0.0.1"}
     assert not re.search("google|inter", fonts.lower())
 
 

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from urllib.parse import urlsplit
 
 import pytest
 import soundfile
@@ -16,9 +10,8 @@ from click.testing import CliRunner
 
 from generation.page import Studio, make
 from pipeline.cli import main
+from tests.demo_pages import browser_at, demo_server, in_a_browser
 from tests.genau_small import generator, model_folder
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -98,56 +91,20 @@ def test_the_page_tells_what_it_cannot_make():
     assert heard.note == "1.28 s, draw 1 of 1, seed 3"
 
 
-#: The demo in a process of its own that writes down whatever it would ask of others, and lets none of it out.
-SERVER = """
-import sys
-def hook(event, args):
-    if event == "socket.getaddrinfo" and args[0] not in (None, "", "127.0.0.1", "localhost", b"127.0.0.1"):
-        tell(f"ASKED {args[0]!r}")
-    if event == "socket.connect" and isinstance(args[1], tuple) and args[1][0] not in ("127.0.0.1", "::1"):
-        tell(f"ASKED {args[1]!r}")
-def tell(line):
-    print(line, flush=True)
-    raise OSError("the demo asks nobody")
-sys.addaudithook(hook)
-from pipeline.cli import main
-main(["genau", "demo", "--port", "0", "--steps", "3", "--model", sys.argv[1]])
-"""
-
-
 @pytest.fixture(scope="module")
 def server(model, tmp_path_factory):
     pytest.importorskip("gradio", reason="gradio is not installed: the extra `demo`")
-    env = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("temporary"))}
-    words = [sys.executable, "-c", SERVER, model]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("http"):
-                break
-        else:
-            pytest.fail("the demo did not start:\n" + "".join(said))
-        yield said[-1].split()[0]
-        process.terminate()
-        said += process.stdout.readlines()
-    assert process.returncode == 128 + signal.SIGTERM, said
-    assert not [line for line in said if line.startswith("ASKED")], said
+    with demo_server(
+        tmp_path_factory.mktemp("temporary"), "genau", "demo", "--steps", "3", "--model", model
+    ) as address:
+        yield address
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+@in_a_browser
 def test_words_become_a_sound_with_its_picture_and_scores(server):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra `dev`")
-    asked, faults = [], []
-    with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        page = browser.new_page()
-        page.set_default_timeout(120_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(server)
+    with browser_at(server) as seen:
+        page = seen.page
         page.locator("#prompt textarea, #prompt input").fill("Rain <b>on</b> a roof")
         page.locator("#seed input").fill("7")
         page.locator("#candidates input[type=number]").fill("2")
@@ -163,7 +120,6 @@ def test_words_become_a_sound_with_its_picture_and_scores(server):
         address = page.locator("#sound a[download]").first.get_attribute("href")
         body = page.request.get(address).body()
         model_name = page.locator("#model textarea, #model input").input_value()
-        browser.close()
     assert told.startswith("1.28 s, draw ")
     assert told.endswith(" of 2, seed 7")
     marked = [score for score in scores.split(", ") if score.endswith("*")]
@@ -173,5 +129,5 @@ def test_words_become_a_sound_with_its_picture_and_scores(server):
     assert wide == 800
     assert body.startswith(b"RIFF")
     assert model_name.startswith("small@")
-    assert faults == []
-    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
+    assert seen.faults == []
+    assert seen.hosts() == {"127.0.0.1"}
