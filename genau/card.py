@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genau.diffusion import FIRST_BETA, LAST_BETA, STEPS, Schedule
 from genau.fit import FitShape
+from genau.linear_vae import LinearVaeShape
 from genau.vae import VaeShape
 from scorer.torch_file import State
 from scorer.weights import CARD_FILE, MODEL_FILE, WeightsError, sha256_of
@@ -89,7 +90,7 @@ class VaeCard(_Part):
     kind: Literal["genau-vae"] = "genau-vae"
     model_id: str
     weights_sha256: str = ""
-    shape: VaeShape
+    shape: LinearVaeShape | VaeShape = Field(union_mode="left_to_right")
     vocoder: str = GRIFFIN_LIM
 
 

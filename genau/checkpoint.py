@@ -20,10 +20,12 @@ import torch
 from torch import nn
 
 from genau import fit as fit_model
+from genau import linear_vae
 from genau import vae as vae_model
 from genau import vocoder as vocoder_model
 from genau.card import GenauCard, VaeCard, VaeRef, read_folder
 from genau.fit import Fit, FitShape
+from genau.linear_vae import LinearVae
 from genau.published_config import PublishedConfig, read_config
 from genau.vae import Vae
 from genau.vocoder import Vocoder, fold_weight_norm
@@ -232,14 +234,13 @@ def build_fit(found: FitWeights) -> Fit:
     return _filled(net, found.state, f"the denoiser of {found.path}")
 
 
-def build_vae(state: State, what: str) -> Vae:
+def build_vae(state: State, what: str) -> Vae | LinearVae:
     """The VAE with these tensors, ready to be asked."""
     try:
-        shape = vae_model.shape_of(state)
+        with torch.device("meta"):
+            net = LinearVae(linear_vae.shape_of(state)) if "decoder.weight" in state else Vae(vae_model.shape_of(state))
     except (KeyError, ValueError, IndexError) as error:
         raise WeightsError(f"{what}: sizes cannot be read: {error} is missing or of another rank") from error
-    with torch.device("meta"):
-        net = Vae(shape)
     return _filled(net, state, what)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from genau.card import GRIFFIN_LIM
 from genau.checkpoint import build_vae, build_vocoder, read_vae, read_vocoder
 from genau.griffin_lim import GriffinLim
+from genau.linear_vae import LinearVae, LinearVaeShape
 from genau.mel import SAMPLE_RATE_HZ, LogMel
 from genau.vae import Posterior, Vae, VaeShape
 from genau.vocoder import Vocoder
@@ -34,7 +35,7 @@ class Codec(nn.Module):
 
     def __init__(
         self,
-        vae: Vae,
+        vae: Vae | LinearVae,
         vocoder: Vocoder | GriffinLim,
         *,
         model: str = "",
@@ -47,7 +48,7 @@ class Codec(nn.Module):
         self.eval().requires_grad_(False)
 
     @property
-    def shape(self) -> VaeShape:
+    def shape(self) -> VaeShape | LinearVaeShape:
         return self.vae.shape
 
     def mel(self, wave_BN: torch.Tensor) -> torch.Tensor:

@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from genau.card import GRIFFIN_LIM, ConditionerCard, GenauCard, ScheduleCard, VaeCard, VaeRef
-from genau.checkpoint import read_fit, read_vae
+from genau.checkpoint import build_vae, read_fit, read_vae
 from genau.codec import Codec, folder_of, load_codec, load_vocoder
 from genau.encode_folder import refuse_other_models
 from genau.fit import Fit
 from genau.lesson_fit import FitLesson
 from genau.lesson_vae import VaeLesson, VaeNet
+from genau.linear_vae import LinearVaeShape
 from genau.mel import CLIP_SAMPLES, FRAMES, SAMPLE_RATE_HZ, levelled
 from genau.recipe import FitRecipe, VaeRecipe
 from genau.vae import Vae, VaeShape
-from genau.vae import shape_of as vae_shape_of
 from genau.vae_losses import LossWeights, VaeLosses, read_lpips
 from generation.conditioners.base import Conditioner, ConditionerError, Joined
 from generation.conditioners.cache import Cached
@@ -68,12 +68,7 @@ def fit_training(recipe: FitRecipe, cache_dir: Path, crew: Crew) -> tuple[FitLes
 def vae_training(recipe: VaeRecipe, crew: Crew) -> tuple[VaeLesson, Feed]:
     """Stage 1."""
     torch.manual_seed(recipe.seed)
-    if recipe.start.checkpoint is None:
-        vae = Vae(recipe.net.shape())
-    else:
-        state = read_vae(Path(recipe.start.checkpoint)).state
-        vae = Vae(vae_shape_of(state))
-        _load(vae, state, recipe.start.checkpoint)
+    vae = Vae(recipe.net.shape()) if recipe.start.checkpoint is None else _to_go_on_with(recipe.start.checkpoint)
     how = recipe.loss
     weights = LossWeights(how.kl, how.perceptual, how.discriminator, how.discriminator_from, how.r1)
     perceptual = read_lpips(map(Path, how.perceptual_files)) if how.perceptual_files else None
@@ -88,6 +83,13 @@ def vae_training(recipe: VaeRecipe, crew: Crew) -> tuple[VaeLesson, Feed]:
         ).model_dump(mode="json"),
     )  # fmt: skip
     return lesson, _feed(recipe, kind)
+
+
+def _to_go_on_with(place: str) -> Vae:
+    vae = build_vae(read_vae(folder_of(place)).state, place)
+    if not isinstance(vae, Vae):
+        raise TrainError(f"start.checkpoint: {place} is a linear VAE, which no training improves: leave it out")
+    return vae
 
 
 def _waves(data: Data) -> Waves:
@@ -108,16 +110,17 @@ def _text(recipe: FitRecipe, cache_dir: Path, device: str) -> Conditioner:
     return Cached(made, Path(how.cache_dir) if how.cache_dir else cache_dir, how.cache_mb)
 
 
-def _vae(recipe: FitRecipe, codec: Codec | None) -> tuple[VaeShape, VaeRef, str]:
+def _vae(recipe: FitRecipe, codec: Codec | None) -> tuple[VaeShape | LinearVaeShape, VaeRef, str]:
     """Of the recipe's VAE, whether it is run here or has made the latents: sizes, which one it is, its vocoder."""
     if codec is not None:
         return codec.shape, VaeRef(model=recipe.vae, weights_sha256=codec.weights_sha256), codec.vocoder_name
     found = read_vae(folder_of(recipe.vae))
     vocoder = recipe.vocoder or (recipe.vae if found.vocoder else GRIFFIN_LIM)
-    return vae_shape_of(found.state), VaeRef(model=recipe.vae, weights_sha256=found.weights_sha256), vocoder
+    which = VaeRef(model=recipe.vae, weights_sha256=found.weights_sha256)
+    return build_vae(found.state, recipe.vae).shape, which, vocoder
 
 
-def _fit(recipe: FitRecipe, vae: VaeShape, text_width: int) -> tuple[Fit, float | None]:
+def _fit(recipe: FitRecipe, vae: VaeShape | LinearVaeShape, text_width: int) -> tuple[Fit, float | None]:
     """The net, and the latents' scale where a checkpoint says it."""
     steps = FRAMES // vae.shortens
     if recipe.start.checkpoint is None:
