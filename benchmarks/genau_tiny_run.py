@@ -34,6 +34,7 @@ from genau.load import load_generator
 from genau.mel import CLIP_SAMPLES, SAMPLE_RATE_HZ, levelled
 from genau.recipe import FitRecipe
 from generation.generator import Prompt, Settings
+from generation.latent_numbers import gaussians, read_latent, stacked
 from scorer.scenes import SceneMaker
 from scorer.sentences import caption
 from scorer.sounds import read_sounds
@@ -111,6 +112,7 @@ def train(work: Path, steps: int) -> float:
     corpora = [{"shards": [str(work / "latents")], "split": "train"}]
     tree["data"] |= {"kind": "latents", "corpora": corpora, "shuffle_clips": 1000}
     tree["validation"] |= {"corpora": corpora, "max_clips": 100, "prompts": []}
+    tree["diffusion"] |= {"scale_factor": float(__import__("os").environ.get("SCALE", "1.0"))}
     tree["schedule"] |= {"peak_rate": 1.5e-3, "warmup_steps": 100}
     tree["loop"] |= {"steps": steps, "ema_decay": 0.995}
     tree["keep"] |= {"every_steps": 500, "validate_every_steps": 500, "log_every_steps": 50}
@@ -156,7 +158,7 @@ def mean_latent(work: Path) -> torch.Tensor:
         with tarfile.open(path) as tar:
             for member in tar:
                 if member.name.endswith(".latent.npy") and (file := tar.extractfile(member)) is not None:
-                    total += np.load(io.BytesIO(file.read()))[0].astype(np.float64)
+                    total += gaussians(*stacked([read_latent(file.read())]))[0][0].double().numpy()
                     count += 1
     return torch.from_numpy((total / count).astype(np.float32))[None]
 

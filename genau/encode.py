@@ -31,7 +31,8 @@ from generation.data_reader import Damaged, samples_in
 from generation.data_recipe import Filters
 from generation.data_samples import check_duration, check_record, told_of
 from generation.data_waves import Sound, Waves
-from generation.latents import LATENT, TEXT, array_bytes
+from generation.latent_numbers import Numbers, half_file, latent_file
+from generation.latents import LATENT, TEXT
 from training.samples import Unusable, record_of, sound_of
 from training.shards import Sample, Shard
 
@@ -54,10 +55,11 @@ class WaveEncoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """`dataset` None: what the records say; `threads`: for decoding."""
+    """`dataset` None: what the records say; `numbers`: see generation/latent_numbers.py; `threads`: for decoding."""
 
     dataset: str | None = None
     filters: Filters = field(default_factory=Filters)
+    numbers: Numbers = "bytes"
     threads: int = 1
 
 
@@ -73,7 +75,7 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def latents(self, waves: Sequence[np.ndarray]) -> np.ndarray:
-        """Waves of one length -> (N, 2, C, T) float16, mean and standard deviation."""
+        """Waves of one length -> (N, 2, C, T) float32, mean and standard deviation."""
         parts = []
         for first in range(0, len(waves), self.batch):
             some = waves[first : first + self.batch]
@@ -81,7 +83,7 @@ class ClipEncoder:
             filled[: len(some)] = torch.from_numpy(np.stack(some))
             posterior = self._codec.encode(filled.to(self.device))
             both = torch.stack([posterior.mean, posterior.std], dim=1)[: len(some)]
-            parts.append(both.to(torch.float16).cpu().numpy())
+            parts.append(both.float().cpu().numpy())
         return np.concatenate(parts)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -119,7 +121,7 @@ def encode_shard(shard: Shard, out: Store, path: str, encoder: ClipEncoder, opti
             sources = _whole_samples(shard, skip)
             prepared = ahead(pool, lambda sample: _prepare(sample, waves, options), sources, 2 * options.threads + 2)
             for batch in in_batches(_usable(prepared, skip), encoder.batch):
-                for window, members in _encoded(batch, encoder, skip):
+                for window, members in _encoded(batch, encoder, options.numbers, skip):
                     tar.write(members)
                     samples += 1
                     audio_s += window.record["duration_s"]
@@ -182,14 +184,16 @@ def _usable(prepared: Iterable[list[_Prepared] | str], skip: Callable[[str], Non
 
 
 def _encoded(
-    batch: Sequence[_Prepared], encoder: ClipEncoder, skip: Callable[[str], None]
+    batch: Sequence[_Prepared], encoder: ClipEncoder, numbers: Numbers, skip: Callable[[str], None]
 ) -> Iterator[tuple[_Prepared, dict[str, Any]]]:
     """Each window with its members for the tar; one whose numbers are not finite is skipped."""
     latents = encoder.latents([window.wave for window in batch])
     texts = list(dict.fromkeys(text for window in batch for text in window.captions))
     vectors = dict(zip(texts, encoder.texts(texts), strict=True))
     for window, latent in zip(batch, latents, strict=True):
-        if not np.isfinite(latent).all():
+        try:
+            gaussian = latent_file(latent, numbers)
+        except ValueError:
             skip("latent_not_finite")
             continue
         yield (
@@ -197,8 +201,8 @@ def _encoded(
             {
                 "__key__": window.key,
                 "json": json.dumps(window.record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"),
-                LATENT: array_bytes(latent),
-                TEXT: array_bytes(np.stack([vectors[text] for text in window.captions])),
+                LATENT: gaussian,
+                TEXT: half_file(np.stack([vectors[text] for text in window.captions])),
             },
         )
 

@@ -26,7 +26,7 @@ from training.errors import TrainError
 from training.shards import Shard, find_shards
 
 KIND = "genau-latents"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 _REQUEST = f"{UNFINISHED}/request.json"

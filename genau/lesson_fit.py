@@ -91,7 +91,7 @@ class FitLesson(Lesson[Clips, FitInputs]):
     @torch.no_grad()
     def ready(self, clips: Clips, device: torch.device) -> Ready[FitInputs]:
         if isinstance(clips, LatentBatch):
-            mean, std, text = clips.mean.float(), clips.std.float(), clips.text.float()
+            (mean, std), text = clips.gaussians(device), clips.text.float()
         elif isinstance(clips, WaveBatch) and self.codec is not None:
             posterior = self.codec.encode(clips.waves.to(device))
             mean, std = posterior.mean.float(), posterior.std.float()

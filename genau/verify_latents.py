@@ -13,7 +13,8 @@ from corpus.report import Check, Report
 from corpus.store import Store
 from genau.encode_folder import MANIFEST
 from generation.data_reader import Damaged, samples_in
-from generation.latents import LATENT, TEXT, array_of
+from generation.latent_numbers import gaussians, stacked
+from generation.latents import TEXT, latent_of, vectors_of
 from training.errors import TrainError
 from training.samples import Unusable, captions_in, record_of
 from training.shards import Sample, Shard
@@ -80,12 +81,14 @@ def _fault(sample: Sample, width: int, shapes: set[tuple[int, ...]]) -> str:
     """A word for what is wrong with a sample; empty where nothing is."""
     try:
         captions = captions_in(record_of(sample))
-        latent, text = array_of(sample, LATENT), array_of(sample, TEXT)
+        latent, text = latent_of(sample), vectors_of(sample, TEXT)
     except Unusable as error:
         return error.reason
-    shapes.add(latent.shape)
-    if latent.ndim != 3 or latent.shape[0] != 2:
-        return f"a latent of shape {latent.shape}"
+    shape = latent.numbers.shape
+    shapes.add(shape)
+    if len(shape) != 3 or shape[0] != 2:
+        return f"a latent of shape {shape}"
     if text.shape != (len(captions), width):
         return f"vectors of shape {text.shape} for {len(captions)} captions"
-    return "" if np.isfinite(latent).all() and np.isfinite(text).all() else "numbers that are not finite"
+    numbers = (*gaussians(*stacked([latent])), text)
+    return "" if all(np.isfinite(part).all() for part in numbers) else "numbers that are not finite"

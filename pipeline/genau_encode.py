@@ -19,6 +19,7 @@ from pipeline.shown import one_line
 if TYPE_CHECKING:
     from genau.encode import ClipEncoder, EncodeOptions
     from genau.encode_folder import EncodedShard, Job
+    from generation.latent_numbers import Numbers
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def genau_encode_verb(
     min_s: float,
     max_s: float | None,
     keep_silence: bool,
+    numbers: Numbers,
     device: str,
     batch: int | None,
     threads: int,
@@ -61,7 +63,7 @@ def genau_encode_verb(
     from pipeline.verbs import say
 
     filters = Filters(clap_min=clap_min, min_s=min_s, max_s=max_s, keep_silence=keep_silence)
-    options = EncodeOptions(dataset=dataset, filters=filters, threads=threads)
+    options = EncodeOptions(dataset=dataset, filters=filters, numbers=numbers, threads=threads)
     jobs = jobs_of([at_home(place) for place in shards])
     models = Models(
         at_home(vae), tuple(named_at_home(name) for name in text), clap_tokenizer and at_home(clap_tokenizer),
@@ -113,7 +115,8 @@ def encode_all(
 
 
 def _options_told(options: EncodeOptions) -> dict[str, Any]:
-    return {"dataset": options.dataset, "filters": options.filters.model_dump(mode="json")}
+    filters = options.filters.model_dump(mode="json")
+    return {"dataset": options.dataset, "filters": filters, "numbers": options.numbers}
 
 
 def load_encoder(models: Models) -> tuple[ClipEncoder, dict[str, Any]]:

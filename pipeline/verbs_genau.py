@@ -61,6 +61,13 @@ def add_encode(group: click.Group) -> None:
     @click.option("--min-s", type=click.FloatRange(min=0), default=0.0, show_default=True, help="And shorter ones.")
     @click.option("--max-s", type=click.FloatRange(min=0.01), help="And longer ones.")
     @click.option("--keep-silence", is_flag=True, help="Keep clips in which nothing is heard.")
+    @click.option(
+        "--numbers",
+        type=click.Choice(["bytes", "float16"]),
+        default="bytes",
+        show_default=True,
+        help="Of a latent: bytes between each channel's least and most, or exact at twice the size.",
+    )
     @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
     @click.option("--batch", type=click.IntRange(min=1), help="Clips of one pass. Default: 4 on a CPU, 64 on a GPU.")
     @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs of a worker.")

@@ -13,7 +13,8 @@ from genau.fit import Fit
 from genau.lesson_fit import FitInputs
 from genau.lesson_start import fit_training
 from genau.recipe import FitRecipe
-from generation.latents import LATENT, TEXT, array_bytes
+from generation.latent_numbers import half_file, latent_file
+from generation.latents import LATENT, TEXT
 from tests.sound_shards import record, write_tar
 from training.crew import Crew
 from training.errors import TrainError
@@ -28,7 +29,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """Latents of four sorts, all alike within a sort."""
+    """Latents of four sorts, all alike within a sort; half of them in bytes."""
     folder = tmp_path_factory.mktemp("latents")
     draw = np.random.default_rng(0)
     sorts, texts = draw.standard_normal((4, 16, 256)), draw.standard_normal((4, 384)) / 20
@@ -37,8 +38,8 @@ def shards(tmp_path_factory):
         latent = np.stack([sorts[k % 4], np.full((16, 256), 0.05)])
         told = json.dumps(record(f"sort {k % 4}", dataset="a" if k % 2 else "b")).encode()
         clips.append(
-            [(f"{k:03d}.{LATENT}", array_bytes(latent)), (f"{k:03d}.{TEXT}", array_bytes(texts[k % 4][None])),
-             (f"{k:03d}.json", told)]
+            [(f"{k:03d}.{LATENT}", latent_file(latent, "bytes" if k < 8 else "float16")),
+             (f"{k:03d}.{TEXT}", half_file(texts[k % 4][None])), (f"{k:03d}.json", told)]
         )  # fmt: skip
     write_tar(folder / "00000.tar", clips)
     return folder

@@ -7,7 +7,8 @@ import pytest
 from corpus.store import Store
 from genau.encode_folder import EncodedShard, Job, finish, is_latents, record, request_of
 from genau.verify_latents import verify_latents
-from generation.latents import LATENT, TEXT, array_bytes
+from generation.latent_numbers import half_file, latent_file
+from generation.latents import LATENT, TEXT
 from tests.sound_shards import write_tar
 from training.shards import Shard
 
@@ -17,8 +18,8 @@ WIDTH = 3
 def clip(key, captions=2, **change):
     told = {"text": [f"caption {n}" for n in range(captions)]}
     made = {
-        LATENT: array_bytes(np.ones((2, 4, 5))),
-        TEXT: array_bytes(np.ones((2, WIDTH))),
+        LATENT: latent_file(np.ones((2, 4, 5)), "bytes"),
+        TEXT: half_file(np.ones((2, WIDTH))),
         "json": json.dumps(told).encode(),
     } | change
     return [(f"{key}.{name}", data) for name, data in made.items() if data is not None]
@@ -50,9 +51,9 @@ def test_a_folder_as_it_was_made_is_sound(tmp_path):
     [
         ({LATENT: b"x"}, "damaged_array"),
         ({LATENT: None}, "no_latent"),
-        ({LATENT: array_bytes(np.ones((2, 4, 6)))}, "several shapes"),
-        ({LATENT: array_bytes(np.full((2, 4, 5), np.nan))}, "not finite"),
-        ({TEXT: array_bytes(np.ones((1, WIDTH)))}, "for 2 captions"),
+        ({LATENT: latent_file(np.ones((2, 4, 6)), "float16")}, "several shapes"),
+        ({LATENT: half_file(np.full((2, 4, 5), np.nan))}, "not finite"),
+        ({TEXT: half_file(np.ones((1, WIDTH)))}, "for 2 captions"),
         ({"json": None}, "members without a record"),
     ],
 )

@@ -3,20 +3,22 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from generation.data_recipe import Filters
-from generation.latents import LATENT, TEXT, Latents, array_bytes
+from generation.latent_numbers import half_file, latent_file
+from generation.latents import LATENT, TEXT, Latents
 from training.samples import Unusable
 
 CHANNELS, STEPS, WIDTH = 2, 5, 3
 KIND = Latents(CHANNELS, STEPS, WIDTH)
 
 
-def sample(texts=("one", "two"), **change):
-    latent = np.arange(2 * CHANNELS * STEPS, dtype=np.float16).reshape(2, CHANNELS, STEPS)
+def sample(texts=("one", "two"), numbers="bytes", **change):
+    latent = latent_file(np.arange(2.0 * CHANNELS * STEPS).reshape(2, CHANNELS, STEPS), numbers)
     vectors = np.arange(len(texts) * WIDTH).reshape(-1, WIDTH)
     told = {"text": list(texts), "dataset": "theirs", "clap_score": 0.3, "duration_s": 3.2}
-    made = {LATENT: array_bytes(latent), TEXT: array_bytes(vectors), "json": json.dumps(told).encode()}
+    made = {LATENT: latent, TEXT: half_file(vectors), "json": json.dumps(told).encode()}
     return {"__key__": "k", "__url__": "u"} | made | change
 
 
@@ -36,11 +38,14 @@ def test_a_caption_comes_with_its_own_vector():
 
 
 def test_a_batch_is_of_means_deviations_and_vectors():
-    batch = KIND.batch([KIND.clip(sample(), "ours", None), KIND.clip(sample(), None, None)], None)
-    assert batch.mean.shape == batch.std.shape == (2, CHANNELS, STEPS)
-    assert batch.mean[0, 0, 0] == 0
-    assert batch.std[0, 0, 0] == CHANNELS * STEPS
-    assert batch.datasets == ["ours", "theirs"]
+    for second in ("bytes", "float16"):
+        clips = [KIND.clip(sample(), "ours", None), KIND.clip(sample(numbers=second), None, None)]
+        batch = KIND.batch(clips, None)
+        mean, std = batch.gaussians(torch.device("cpu"))
+        assert mean.shape == std.shape == (2, CHANNELS, STEPS)
+        assert mean[:, 0, 0].tolist() == [0, 0]
+        assert std[:, 0, 0].tolist() == pytest.approx([CHANNELS * STEPS] * 2, rel=1e-5)
+        assert batch.datasets == ["ours", "theirs"]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +55,10 @@ def test_a_batch_is_of_means_deviations_and_vectors():
         ({LATENT: b"\x93NUMPY\x01\x00"}, "damaged_array"),
         ({LATENT: npy(np.zeros((2, CHANNELS, STEPS), np.float32))}, "damaged_array"),
         ({LATENT: npy(np.array([{}], dtype=object), allow_pickle=True)}, "damaged_array"),
-        ({LATENT: array_bytes(np.zeros((2, CHANNELS, STEPS)))[:-2]}, "damaged_array"),
-        ({LATENT: array_bytes(np.zeros((2, CHANNELS, STEPS + 1)))}, "latent_of_another_shape"),
-        ({TEXT: array_bytes(np.zeros((1, WIDTH)))}, "text_of_another_shape"),
-        ({TEXT: array_bytes(np.zeros((2, WIDTH + 1)))}, "text_of_another_shape"),
+        ({LATENT: latent_file(np.ones((2, CHANNELS, STEPS)), "bytes")[:-2]}, "damaged_array"),
+        ({LATENT: latent_file(np.ones((2, CHANNELS, STEPS + 1)), "bytes")}, "latent_of_another_shape"),
+        ({TEXT: half_file(np.zeros((1, WIDTH)))}, "text_of_another_shape"),
+        ({TEXT: half_file(np.zeros((2, WIDTH + 1)))}, "text_of_another_shape"),
         ({"json": b"[]"}, "no_record"),
     ],
 )
