@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from genau.diffusion import FIRST_BETA, LAST_BETA, STEPS, Schedule
+from genau.diffusion import FIRST_BETA, LAST_BETA, STEPS, Prediction, Schedule
 from genau.fit import FitShape
 from genau.linear_vae import LinearVaeShape
 from genau.vae import VaeShape
@@ -66,6 +66,8 @@ class GenauCard(_Part):
     weights_sha256: str = ""
     shape: FitShape
     schedule: ScheduleCard = ScheduleCard()
+    #: What it says of noised latents.
+    prediction: Prediction = "noise"
     #: Latents are multiplied by it before noise is added, divided after.
     scale_factor: float = Field(gt=0, allow_inf_nan=False)
     #: Data sets' numbers, and that of "none of them" (None: the last), see generation.conditioners.datasets.

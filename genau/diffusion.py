@@ -1,7 +1,9 @@
-"""The noise schedule, noising, and the training loss: a thousand steps, the noise is predicted (Ho et al. 2020).
+"""The noise schedule, noising, and the training loss: a thousand steps, the noise is predicted (Ho et al. 2020), or
+the velocity between noise and clean latents (Salimans & Ho 2022).
 
     noised = schedule.noised(clean, noise, t_B)
-    loss = schedule.loss(predicted, noise)
+    losses_B = losses(net(noised, ...), schedule.target("noise", clean, noise, t_B))
+    noise = schedule.noise_told("velocity", said, noised, t_B)
 
 Betas are the squares of evenly spaced roots, as latent diffusion has them; the paper's ends are 0.0015 and 0.0195.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +20,9 @@ from torch.nn import functional as fn
 
 STEPS = 1000
 FIRST_BETA, LAST_BETA = 0.0015, 0.0195
+
+
+Prediction = Literal["noise", "velocity"]
 
 
 class Schedule:
@@ -40,14 +46,32 @@ class Schedule:
         signal = self._at(t_B, noised)
         return (noised - (1 - signal).sqrt() * noise) / signal.sqrt()
 
+    def target(
+        self, prediction: Prediction, clean: torch.Tensor, noise: torch.Tensor, t_B: torch.Tensor
+    ) -> torch.Tensor:
+        """What the net is to say of the noised latents."""
+        if prediction == "noise":
+            return noise
+        signal = self._at(t_B, clean)
+        return signal.sqrt() * noise - (1 - signal).sqrt() * clean
+
+    def noise_told(
+        self, prediction: Prediction, said: torch.Tensor, noised: torch.Tensor, t_B: torch.Tensor
+    ) -> torch.Tensor:
+        """The noise in `noised` by what a net has said of it."""
+        if prediction == "noise":
+            return said
+        signal = self._at(t_B, noised)
+        return signal.sqrt() * said + (1 - signal).sqrt() * noised
+
     def _at(self, t_B: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         found = self.alphas_cumprod.to(like.device)[t_B].to(like.dtype)
         return found.view(-1, *[1] * (like.ndim - 1))
 
 
-def losses(predicted: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def losses(said: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """(B,), the mean squared error of each item; training takes their mean."""
-    return fn.mse_loss(predicted.float(), noise.float(), reduction="none").flatten(1).mean(dim=1)
+    return fn.mse_loss(said.float(), target.float(), reduction="none").flatten(1).mean(dim=1)
 
 
 def seed_of(name: str) -> int:

@@ -196,11 +196,12 @@ class GenauGenerator:
         def denoise(x_BCT: torch.Tensor, t_B: torch.Tensor, latents: Any) -> tuple[torch.Tensor, Any]:
             handed = None if latents is None else latents.repeat(times, 1, 1)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                noise, after = self.fit(x_BCT.repeat(times, 1, 1), t_B.repeat(times), text, manner, handed)
-            noise = noise.float()
+                said, after = self.fit(x_BCT.repeat(times, 1, 1), t_B.repeat(times), text, manner, handed)
+            said = said.float()
             if guided:
-                with_it, without = noise.chunk(2)
-                noise = without + settings.guidance * (with_it - without)
+                with_it, without = said.chunk(2)
+                said = without + settings.guidance * (with_it - without)
+            noise = self.schedule.noise_told(self.card.prediction, said, x_BCT, t_B)
             return noise, after[:count] if hands_over else None
 
         return denoise

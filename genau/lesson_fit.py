@@ -126,7 +126,8 @@ class FitLesson(Lesson[Clips, FitInputs]):
         text_BE, dataset_BD = self._condition(inputs)
         handed = self._handed(x_BCT, t_B, text_BE, dataset_BD)
         said, _ = self.net(x_BCT, t_B, text_BE, dataset_BD, *handed)
-        return Loss(losses(said, noise).sum())
+        target = self.schedule.target(self.recipe.diffusion.prediction, drawn * self._scale, noise, t_B)
+        return Loss(losses(said, target).sum())
 
     def _condition(self, inputs: FitInputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Text and data set, or what "neither" looks like for the clips that lose theirs."""
@@ -187,7 +188,8 @@ class FitLesson(Lesson[Clips, FitInputs]):
             for number, t in enumerate(self._middles()):
                 t_B = torch.full((len(inputs),), t, device=clean.device)
                 said, _ = self.net(self.schedule.noised(clean, noise, t_B), t_B, inputs.text, inputs.dataset)
-                sums[number] += float(losses(said, noise).sum())
+                target = self.schedule.target(self.recipe.diffusion.prediction, clean, noise, t_B)
+                sums[number] += float(losses(said, target).sum())
             clips += len(inputs)
         *totals, count = crew.summed(*sums, clips)
         means = [total / max(count, 1) for total in totals]
@@ -222,8 +224,9 @@ class FitLesson(Lesson[Clips, FitInputs]):
         def denoise(x_BCT: torch.Tensor, t_B: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
             said, latents = self.net(x_BCT.repeat(2, 1, 1), t_B.repeat(2), texts, none_BD, state)
             with_text, without_text = said.float().chunk(2)
+            guided = without_text + how.guidance * (with_text - without_text)
             kept = latents if self.recipe.diffusion.self_conditioning > 0 else None
-            return without_text + how.guidance * (with_text - without_text), kept
+            return self.schedule.noise_told(self.recipe.diffusion.prediction, guided, x_BCT, t_B), kept
 
         size = torch.empty(len(prompts), shape.channels, shape.steps, device=device)
         steps = ddim_steps(self.schedule, ddim_times(how.steps, self.schedule.steps))

@@ -141,6 +141,8 @@ def _fit(recipe: FitRecipe, vae: VaeShape | LinearVaeShape, text_width: int) -> 
         raise TrainError(
             f"start.checkpoint: {place} was made for another VAE or other text encoders: {', '.join(other)}"
         )
+    if found.card.prediction != recipe.diffusion.prediction:
+        raise TrainError(f"start.checkpoint: {place} says the {found.card.prediction}: set diffusion.prediction to it")
     dropout = recipe.net.dropout
     net = Fit(shape if dropout is None else replace(shape, dropout=dropout))
     _load(net, found.state, place)
@@ -183,6 +185,7 @@ def _card(
         model_id=recipe.name,
         shape=net.shape,
         schedule=ScheduleCard(steps=how.steps, first_beta=how.first_beta, last_beta=how.last_beta),
+        prediction=how.prediction,
         scale_factor=scale,
         datasets=dict(recipe.datasets),
         unconditional=recipe.unconditional_id,

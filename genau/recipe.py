@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genau.diffusion import FIRST_BETA, LAST_BETA, STEPS
+from genau.diffusion import FIRST_BETA, LAST_BETA, STEPS, Prediction
 from genau.fit import LARGE, SMALL, TINY, FitShape
 from genau.vae import VaeShape
 from generation.data_recipe import Corpus, Data, Share
@@ -90,6 +90,7 @@ class Diffusion(Section):
     steps: int = Field(default=STEPS, ge=2, le=100_000)
     first_beta: float = Field(default=FIRST_BETA, gt=0, lt=1)
     last_beta: float = Field(default=LAST_BETA, gt=0, lt=1)
+    prediction: Prediction = "noise"
     #: What latents are multiplied by: from the first batch's deviation, or this number.
     scale_factor: Literal["first_batch"] | Annotated[float, Field(gt=0, le=1000)] = "first_batch"
     drop_condition: Share = 0.1

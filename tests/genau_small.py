@@ -67,8 +67,9 @@ def card(**changed):
     return GenauCard(**(given | changed))
 
 
-def generator(net=None, words=None, **options):
-    parts = Parts(card(), net or fit(), Codec(vae(), GriffinLim(rounds=2)), words or Words(), {"vae_sha256": "e" * 64})
+def generator(net=None, words=None, prediction="noise", **options):
+    told = card(prediction=prediction)
+    parts = Parts(told, net or fit(), Codec(vae(), GriffinLim(rounds=2)), words or Words(), {"vae_sha256": "e" * 64})
     return GenauGenerator(parts, **options)
 
 

@@ -20,6 +20,21 @@ def test_the_schedule_is_the_references():
     np.testing.assert_array_equal(Schedule().alphas_cumprod.numpy(), found["alphas_cumprod_full"])
 
 
+@pytest.mark.parametrize("prediction", ["noise", "velocity"])
+def test_the_noise_follows_from_what_is_predicted_at_every_time(prediction):
+    schedule, t_B = Schedule(), torch.tensor([0, 1, 500, 999])
+    clean, noise = torch.randn(2, 4, 3, 5)
+    noised = schedule.noised(clean, noise, t_B)
+    said = schedule.target(prediction, clean, noise, t_B)
+    torch.testing.assert_close(schedule.noise_told(prediction, said, noised, t_B), noise)
+
+
+def test_of_pure_noise_the_velocity_says_the_sound():
+    clean, noise = torch.randn(2, 1, 3, 5)
+    said = Schedule().target("velocity", clean, noise, torch.tensor([999]))
+    assert float((said + clean).abs().mean()) < 0.02
+
+
 @pytest.mark.parametrize("count", [5, 10, 100, 200])
 def test_ddim_steps_are_the_references(count):
     found = golden("schedule")

@@ -119,6 +119,17 @@ def test_a_condition_is_never_dropped_and_guidance_matters(small):
     assert not np.allclose(one, three)
 
 
+def test_a_net_of_the_velocity_is_asked_for_it():
+    """The same numbers, taken for what the card says they are."""
+    x, t_B, said_BE = torch.randn(1, 8, 32), torch.tensor([700]), torch.from_numpy(Words().embed(["rain"]))
+    with torch.inference_mode():
+        said, _ = generator(fit()).denoiser(said_BE, Settings(guidance=3.0))(x, t_B, None)
+        made = generator(fit(), prediction="velocity")
+        noise, _ = made.denoiser(said_BE, Settings(guidance=3.0))(x, t_B, None)
+        signal = made.schedule.alphas_cumprod[700]
+        torch.testing.assert_close(noise, signal.sqrt() * said + (1 - signal).sqrt() * x)
+
+
 def test_latent_tokens_are_handed_over_only_where_asked():
     net, seen = fit(), []
     net.register_forward_pre_hook(lambda _, given: seen.append(given[4]))

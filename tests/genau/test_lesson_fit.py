@@ -1,6 +1,7 @@
 """What the denoiser learns, by training/loop.py on real shards: it does, resumed too, and each switch switches."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,26 @@ def test_fine_tuning_takes_weights_and_scale_and_new_data_sets(shards, tmp_path)
     assert float(lesson._scale) == pytest.approx(card.scale_factor)
     with pytest.raises(TrainError, match=r"datasets: .*ids must be from 0 to 3; z: 9"):
         fit_training(recipe(shards, datasets={"z": 9}), tmp_path, CREW)
+
+
+def test_the_velocity_is_learned_where_the_recipe_says_so_and_the_card_tells(shards, tmp_path):
+    made = recipe(shards, diffusion={"prediction": "velocity", "scale_factor": 2.0}, loop={"steps": 2})
+    lesson, training = started(made, tmp_path / "one")
+    training.run()
+    place = str(tmp_path / "one" / "model")
+    card, _ = read_folder(Path(place), GenauCard)
+    assert card.prediction == "velocity"
+    with pytest.raises(TrainError, match=r"says the velocity: set diffusion\.prediction"):
+        fit_training(recipe(shards, start={"checkpoint": place}), tmp_path, CREW)
+    # A net that always says 0: its error is the velocity's own power, signal's share of the noise's and the other way.
+    with torch.no_grad():
+        last = lesson.net.patch_to_pixels[1]
+        last.weight.zero_(), last.bias.zero_()
+    found = measured(lesson)["loss"]
+    mean = next(iter(lesson.held_out())).mean.float() * 2
+    shares = [float(lesson.schedule.alphas_cumprod[t]) for t in lesson._middles()]
+    power = float(mean.square().mean())
+    assert found == pytest.approx(np.mean([a + (1 - a) * power for a in shares]), rel=0.1)
 
 
 def test_validation_makes_sounds_and_pictures(shards, tmp_path):
