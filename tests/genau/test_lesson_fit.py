@@ -14,9 +14,11 @@ from genau.fit import Fit
 from genau.lesson_fit import FitInputs
 from genau.lesson_start import fit_training
 from genau.recipe import FitRecipe
+from generation.conditioners.load import load_conditioner
 from generation.latent_numbers import half_file, latent_file
 from generation.latents import LATENT, TEXT
-from tests.sound_shards import record, write_tar
+from tests.small_t5 import save_t5
+from tests.sound_shards import record, write_corpus, write_tar
 from training.crew import Crew
 from training.errors import TrainError
 from training.loop import Plan, Training
@@ -165,7 +167,7 @@ def test_the_velocity_is_learned_where_the_recipe_says_so_and_the_card_tells(sha
         last = lesson.net.patch_to_pixels[1]
         last.weight.zero_(), last.bias.zero_()
     found = measured(lesson)["loss"]
-    mean = next(iter(lesson.held_out())).mean.float() * 2
+    mean = next(iter(lesson.held_out())).gaussians(torch.device("cpu"))[0] * 2
     shares = [float(lesson.schedule.alphas_cumprod[t]) for t in lesson._middles()]
     power = float(mean.square().mean())
     assert found == pytest.approx(np.mean([a + (1 - a) * power for a in shares]), rel=0.1)
@@ -181,3 +183,28 @@ def test_validation_makes_sounds_and_pictures(shards, tmp_path):
         assert seen.sounds[prompt].wave.shape == (163_840,)
         assert np.abs(seen.sounds[prompt].wave).max() == pytest.approx(0.5, abs=1e-3)
         assert seen.images[prompt].shape == (256, 1024, 3)
+
+
+def test_some_clips_are_heard_in_place_of_being_read(shards, tmp_path):
+    corpora = [{"shards": [str(write_corpus(tmp_path / "sounds", shards=1))]}]
+    heard = {"encoders": ["embedded"], "audio_share": 0.5}
+    made = recipe(shards, text=heard, data={"kind": "waves", "corpora": corpora}, validation={"corpora": []})
+    lesson, feed = fit_training(made, tmp_path, CREW)
+    clips = next(feed.batches(None, rank=0, world=1)).clips
+    assert 0 < clips.by_ear.sum() < len(clips)
+    text = lesson.ready(clips, CREW.device).inputs.text
+    text, words, by_ear = text.numpy(), load_conditioner(["embedded"]), clips.by_ear.numpy()
+    np.testing.assert_allclose(text[~by_ear], words.embed(clips.captions)[~by_ear], atol=1e-5)
+    np.testing.assert_allclose(text[by_ear], words.hear(clips.waves.numpy()[by_ear], 16_000), atol=1e-5)
+
+
+def test_who_cannot_hear_is_told_before_the_start(shards, tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/manifest.json").write_text('{"request": {}, "files": {"train/0.tar": {"samples": 1}}}')
+    asked = {"encoders": ["embedded"], "audio_share": 0.1}
+    unheard = recipe(shards, text=asked, data={"corpora": [{"shards": [str(tmp_path / "made")]}]})
+    with pytest.raises(TrainError, match="encode again with --audio-vectors"):
+        fit_training(unheard, tmp_path, CREW)
+    only_reads = recipe(shards, text={"encoders": [f"t5:{save_t5(tmp_path / 't5')}"], "audio_share": 0.1})
+    with pytest.raises(TrainError, match=r"text\.audio_share: t5 only reads; name a CLAP"):
+        fit_training(only_reads, tmp_path, CREW)
