@@ -21,6 +21,7 @@ from genau.diffusion import FIRST_BETA, LAST_BETA, STEPS, Prediction, Schedule
 from genau.fit import FitShape
 from genau.linear_vae import LinearVaeShape
 from genau.vae import VaeShape
+from generation.conditioners.t5 import Pooling
 from scorer.torch_file import State
 from scorer.weights import CARD_FILE, MODEL_FILE, WeightsError, sha256_of
 
@@ -44,11 +45,16 @@ class ScheduleCard(_Part):
 
 
 class ConditionerCard(_Part):
-    """One of the text encoders side by side: as generation.conditioners.load names it, and its weights."""
+    """One of the text encoders side by side: as generation.conditioners.load names it, its weights, and how it reads.
+
+    None: as that kind reads where nothing is said, or it has no such choice.
+    """
 
     name: str
     width: int = Field(ge=1)
     weights_sha256: str
+    pooling: Pooling | None = None
+    tokenizer: str | None = None
 
 
 class VaeRef(_Part):

@@ -50,16 +50,16 @@ def load_generator(
     averaged: Averaged = "auto",
     config: str | None = None,
     sizes: Mapping[str, int] | None = None,
-    pooling: Pooling = "tokens",
+    pooling: Pooling | None = None,
     clap_tokenizer: str | None = None,
     dataset: str | None = None,
     clips_at_once: int | None = None,
 ) -> GenauGenerator:
     """`vae`: "embedded", a folder, a file. `vocoder`: "griffin-lim" or a HiFi-GAN's file.
 
-    `precision` auto: bfloat16 on a GPU. `dataset`: in whose manner; by default the card's, "none": in nobody's. The
-    others as genau.checkpoint.read_fit and generation.conditioners.load have them. GenerationError, WeightsError,
-    ConditionerError, each with what to do.
+    `precision` auto: bfloat16 on a GPU. `pooling`, `clap_tokenizer`: by default the card's. `dataset`: in whose manner;
+    by default the card's, "none": in nobody's. The others as genau.checkpoint.read_fit and generation.conditioners.load
+    have them. GenerationError, WeightsError, ConditionerError, each with what to do.
     """
     found = read_fit(Path(model), averaged=averaged, config=None if config is None else Path(config), sizes=sizes)
     card = found.card
@@ -139,7 +139,7 @@ def _conditioner(
     found: FitWeights,
     given: Sequence[str] | Conditioner | None,
     device: str,
-    pooling: Pooling,
+    pooling: Pooling | None,
     clap_tokenizer: str | None,
 ) -> Conditioner:
     card = found.card
@@ -151,7 +151,11 @@ def _conditioner(
             f"{found.path} holds no text encoders: give those it was trained with, in their order, for a published one "
             f"--conditioner clap:clap_htsat_tiny.pt --conditioner {PUBLISHED_T5}"
         )
-    texts = load_conditioner(names, device, pooling=pooling, clap_tokenizer=clap_tokenizer)
+    said = next((part.pooling for part in card.conditioners if part.pooling), None)
+    tokenizer = next((part.tokenizer for part in card.conditioners if part.tokenizer), None)
+    texts = load_conditioner(
+        names, device, pooling=pooling or said or "tokens", clap_tokenizer=clap_tokenizer or tokenizer
+    )
     _check_hashes(card, texts)
     return texts
 

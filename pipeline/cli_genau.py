@@ -19,10 +19,13 @@ _MODEL = (
         "--conditioner", "conditioners", multiple=True, metavar="NAME",
         help="Text encoders in their order: embedded, clap:NAME, t5:NAME. Default: those it was trained with.",
     ),
-    click.option("--clap-tokenizer", metavar="NAME", help="Tokenizer of LAION's .pt files. Default: roberta-base."),
     click.option(
-        "--pooling", type=click.Choice(["tokens", "padded"]), default="tokens", show_default=True,
-        help="T5: mean over the words, or over padding too, as the reference has it.",
+        "--clap-tokenizer", metavar="NAME",
+        help="Tokenizer of LAION's .pt files. Default: the one it was trained with, or roberta-base.",
+    ),
+    click.option(
+        "--pooling", type=click.Choice(["tokens", "padded"]),
+        help="T5: mean over the words, or over padding too, as the reference has it. Default: as it was trained.",
     ),
     click.option("--dataset", metavar="NAME", help="In a corpus' manner; none: in nobody's. Default: the model's."),
     click.option(

@@ -1,9 +1,11 @@
 """A generator from names: our folders, published files with everything inside; what does not belong together."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from genau.card import ConditionerCard, GenauCard, VaeRef, read_card
+from genau.card import ConditionerCard, GenauCard, VaeCard, VaeRef, read_card, write_folder
 from genau.load import load_generator
 from genau.vocoder import fold_weight_norm
 from generation.conditioners.base import ConditionerError
@@ -12,6 +14,8 @@ from generation.generator import Prompt, Settings
 from scorer.weights import WeightsError
 from tests.genau_files import genau_state, lightning, prefixed, vocoder_factors
 from tests.genau_small import FIT, VAE, Words, fit, generator, model_folder, vae
+from tests.genau_small import card as small_card
+from tests.small_t5 import WIDTH, save_t5
 
 FAST = Settings(steps=2)
 SIZES = {"patch": FIT.patch, "group": FIT.group, "head_width": FIT.head_width}
@@ -106,3 +110,23 @@ def test_bfloat16_keeps_near(folder):
         noises = [one.denoiser(said, settings)(x, torch.tensor([501]), None)[0] for one in (exact, rough)]
     assert noises[1].dtype == torch.float32
     assert float((noises[0] - noises[1]).abs().mean() / noises[0].abs().mean()) < 0.03
+
+
+def test_encoders_read_as_the_card_says_unless_told_otherwise(tmp_path):
+    """T5 alone here, as wide as the net asks."""
+    t5 = f"t5:{save_t5(tmp_path / 't5')}"
+
+    def pooled(card, **said):
+        net = fit(replace(FIT, text_width=WIDTH))
+        theirs = write_folder(tmp_path / "vae", vae().state_dict(), VaeCard(model_id="vae", shape=VAE))
+        ref = VaeRef(model="../vae", weights_sha256=theirs.weights_sha256)
+        made = small_card(shape=net.shape, vae=ref, conditioners=(card,))
+        write_folder(tmp_path / "small", net.state_dict(), made)
+        return load_generator(tmp_path / "small", **said).conditioner.name
+
+    padded = ConditionerCard(name=t5, width=WIDTH, weights_sha256="", pooling="padded")
+    assert pooled(padded) == "t5+padded"
+    assert pooled(padded, pooling="tokens") == "t5"
+    unsaid = ConditionerCard(name=t5, width=WIDTH, weights_sha256="")
+    assert pooled(unsaid) == "t5"
+    assert pooled(unsaid, pooling="padded") == "t5+padded"
