@@ -4,7 +4,8 @@
     done = encode_shard(shard, Store("latents"), "train/00000.tar", encoder, EncodeOptions(dataset="ours"))
 
 A clip is levelled and padded as in training; a longer one becomes even windows of 10.24 s, the silent ones left out.
-Each of its captions is put through the text encoders. Sounds are decoded in threads while the VAE works.
+Each of its captions is put through the text encoders, on request the sound as well. Sounds are decoded in threads
+while the VAE works.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from generation.data_recipe import Filters
 from generation.data_samples import check_duration, check_record, told_of
 from generation.data_waves import Sound, Waves
 from generation.latent_numbers import Numbers, half_file, latent_file
-from generation.latents import LATENT, TEXT
+from generation.latents import AUDIO, LATENT, TEXT
 from training.samples import Unusable, record_of, sound_of
 from training.shards import Sample, Shard
 
@@ -55,11 +56,13 @@ class WaveEncoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """`dataset` None: what the records say; `numbers`: see generation/latent_numbers.py; `threads`: for decoding."""
+    """`dataset` None: what the records say; `numbers`: see generation/latent_numbers.py; `audio_vectors`: of the
+    sounds, by the encoders that hear; `threads`: for decoding."""
 
     dataset: str | None = None
     filters: Filters = field(default_factory=Filters)
     numbers: Numbers = "bytes"
+    audio_vectors: bool = False
     threads: int = 1
 
 
@@ -89,6 +92,10 @@ class ClipEncoder:
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """(N, width) float16."""
         return self.conditioner.embed(texts).astype(np.float16)
+
+    def heard(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, columns) float16, of waves at GenAU's rate."""
+        return self.conditioner.hear(waves, SAMPLE_RATE_HZ).astype(np.float16)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def encode_shard(shard: Shard, out: Store, path: str, encoder: ClipEncoder, opti
             sources = _whole_samples(shard, skip)
             prepared = ahead(pool, lambda sample: _prepare(sample, waves, options), sources, 2 * options.threads + 2)
             for batch in in_batches(_usable(prepared, skip), encoder.batch):
-                for window, members in _encoded(batch, encoder, options.numbers, skip):
+                for window, members in _encoded(batch, encoder, options, skip):
                     tar.write(members)
                     samples += 1
                     audio_s += window.record["duration_s"]
@@ -184,15 +191,16 @@ def _usable(prepared: Iterable[list[_Prepared] | str], skip: Callable[[str], Non
 
 
 def _encoded(
-    batch: Sequence[_Prepared], encoder: ClipEncoder, numbers: Numbers, skip: Callable[[str], None]
+    batch: Sequence[_Prepared], encoder: ClipEncoder, options: EncodeOptions, skip: Callable[[str], None]
 ) -> Iterator[tuple[_Prepared, dict[str, Any]]]:
     """Each window with its members for the tar; one whose numbers are not finite is skipped."""
     latents = encoder.latents([window.wave for window in batch])
     texts = list(dict.fromkeys(text for window in batch for text in window.captions))
     vectors = dict(zip(texts, encoder.texts(texts), strict=True))
-    for window, latent in zip(batch, latents, strict=True):
+    heard = encoder.heard([window.wave for window in batch]) if options.audio_vectors else [None] * len(batch)
+    for window, latent, audio in zip(batch, latents, heard, strict=True):
         try:
-            gaussian = latent_file(latent, numbers)
+            gaussian = latent_file(latent, options.numbers)
         except ValueError:
             skip("latent_not_finite")
             continue
@@ -203,7 +211,8 @@ def _encoded(
                 "json": json.dumps(window.record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"),
                 LATENT: gaussian,
                 TEXT: half_file(np.stack([vectors[text] for text in window.captions])),
-            },
+            }
+            | ({} if audio is None else {AUDIO: half_file(audio)}),
         )
 
 

@@ -16,7 +16,7 @@ Trainings find the shards by the manifest, or by the tars in <split> while it is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -157,10 +157,7 @@ def refuse_other_models(places: Sequence[str], *, vae_sha256: str, text_sha256: 
     Sizes alone would not tell: the net would learn one model's numbers and be given another's at generation. Tars
     without the manifest say nothing of it.
     """
-    for place in places:
-        if place.endswith(".tar") or not (store := Store(place)).exists(MANIFEST):
-            continue
-        made_with = json.loads(store.read(MANIFEST)).get("request", {})
+    for place, made_with in _requests_of(places):
         for what, wanted in (("vae", vae_sha256), ("text", text_sha256)):
             found = made_with.get(what, {}).get("weights_sha256", wanted)
             if found != wanted:
@@ -168,6 +165,23 @@ def refuse_other_models(places: Sequence[str], *, vae_sha256: str, text_sha256: 
                     f"data: the latents of {place} were made with a {what} of other weights ({found[:12]}) than the "
                     f"recipe names ({wanted[:12]}); name that one, or encode again (autorecap genau encode)"
                 )
+
+
+def refuse_unheard(places: Sequence[str]) -> None:
+    """TrainError where latents came without the vectors of their sounds. Tars without manifest say nothing of it."""
+    for place, made_with in _requests_of(places):
+        if not made_with.get("audio_vectors"):
+            raise TrainError(
+                f"text.audio_share is above 0, but the latents of {place} lie there without the vectors of their "
+                "sounds; encode again with --audio-vectors, or set text.audio_share: 0"
+            )
+
+
+def _requests_of(places: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of the folders among `places` that have a manifest, what was asked for."""
+    for place in places:
+        if not place.endswith(".tar") and (store := Store(place)).exists(MANIFEST):
+            yield place, json.loads(store.read(MANIFEST)).get("request", {})
 
 
 def _part(path: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,10 +25,11 @@ from genau.ddim import ddim, ddim_steps, ddim_times
 from genau.diffusion import Schedule, losses
 from genau.fit import Fit
 from genau.flops import flops
-from genau.mel import levelled
+from genau.mel import SAMPLE_RATE_HZ, levelled
 from genau.picture import picture
 from genau.recipe import FitRecipe
 from generation.conditioners.base import Conditioner
+from generation.conditioners.by_ear import told
 from generation.conditioners.datasets import DatasetIds
 from generation.conditioners.drop import dropped, without
 from generation.data_samples import Clips
@@ -95,12 +97,15 @@ class FitLesson(Lesson[Clips, FitInputs]):
         elif isinstance(clips, WaveBatch) and self.codec is not None:
             posterior = self.codec.encode(clips.waves.to(device))
             mean, std = posterior.mean.float(), posterior.std.float()
-            text = torch.from_numpy(self._text.embed(clips.captions))
+            text = torch.from_numpy(self._told(clips))
         else:
             raise TypeError(f"a {type(clips).__name__} cannot be learned from without a VAE")
         dataset = self.ids.one_hot(self.ids.of(clips.datasets))
         inputs = FitInputs(mean.to(device), std.to(device), text.to(device), dataset.to(device))
         return Ready(inputs, weight=len(inputs))
+
+    def _told(self, clips: WaveBatch) -> np.ndarray:
+        return told(self._text, clips.captions, clips.waves.numpy(), clips.by_ear.numpy(), SAMPLE_RATE_HZ)
 
     def begin(self, inputs: FitInputs, crew: Crew) -> None:
         """One over the deviation of all workers' first latents."""

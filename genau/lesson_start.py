@@ -17,13 +17,13 @@ from torch import nn
 from genau.card import GRIFFIN_LIM, ConditionerCard, GenauCard, ScheduleCard, VaeCard, VaeRef
 from genau.checkpoint import build_vae, read_fit, read_vae
 from genau.codec import Codec, folder_of, load_codec, load_vocoder
-from genau.encode_folder import refuse_other_models
+from genau.encode_folder import refuse_other_models, refuse_unheard
 from genau.fit import Fit
 from genau.lesson_fit import FitLesson
 from genau.lesson_vae import VaeLesson, VaeNet
 from genau.linear_vae import LinearVaeShape
 from genau.mel import CLIP_SAMPLES, FRAMES, SAMPLE_RATE_HZ, levelled
-from genau.recipe import FitRecipe, VaeRecipe
+from genau.recipe import FitRecipe, TextSettings, VaeRecipe
 from genau.vae import Vae, VaeShape
 from genau.vae_losses import LossWeights, VaeLosses, read_lpips
 from generation.conditioners.base import Conditioner, ConditionerError, Joined
@@ -50,13 +50,15 @@ def fit_training(recipe: FitRecipe, cache_dir: Path, crew: Crew) -> tuple[FitLes
     shape, vae, vocoder = _vae(recipe, codec)
     net, scale = _fit(recipe, shape, text.width)
     ids = _ids(recipe, net)
-    kind: Kind = _waves(recipe.data)
-    if not hears:
-        refuse_other_models(
-            [place for corpus in recipe.data.corpora for place in corpus.shards],
-            vae_sha256=vae.weights_sha256, text_sha256=text.weights_sha256,
+    kind: Kind
+    if hears:
+        kind = replace(_waves(recipe.data), audio_share=recipe.text.audio_share)
+    else:
+        _check_latents(recipe, vae, text)
+        kind = Latents(
+            net.shape.channels, net.shape.steps, text.width, recipe.data.filters, recipe.text.audio_share,
+            tuple(text.hears),
         )  # fmt: skip
-        kind = Latents(net.shape.channels, net.shape.steps, text.width, recipe.data.filters)
     lesson = FitLesson(
         net, recipe, codec=codec, text=text, ids=ids, scale=scale,
         held_out=_held_out(recipe, kind, crew),
@@ -107,7 +109,17 @@ def _text(recipe: FitRecipe, cache_dir: Path, device: str) -> Conditioner:
         made = load_conditioner(how.encoders, device, pooling=how.t5_pooling, clap_tokenizer=how.clap_tokenizer)
     except ConditionerError as error:
         raise TrainError(f"text.encoders: {error}") from error
+    if how.audio_share > 0 and made.hears.size == 0:
+        raise TrainError(f"text.audio_share: {made.name} only reads; name a CLAP among text.encoders, or set it to 0")
     return Cached(made, Path(how.cache_dir) if how.cache_dir else cache_dir, how.cache_mb)
+
+
+def _check_latents(recipe: FitRecipe, vae: VaeRef, text: Conditioner) -> None:
+    """TrainError where what is to be learned from was made otherwise."""
+    places = [place for corpus in recipe.data.corpora for place in corpus.shards]
+    refuse_other_models(places, vae_sha256=vae.weights_sha256, text_sha256=text.weights_sha256)
+    if recipe.text.audio_share > 0:
+        refuse_unheard(places)
 
 
 def _vae(recipe: FitRecipe, codec: Codec | None) -> tuple[VaeShape | LinearVaeShape, VaeRef, str]:
@@ -177,8 +189,6 @@ def _held_out(recipe: FitRecipe | VaeRecipe, kind: Kind, crew: Crew) -> Callable
 def _card(
     recipe: FitRecipe, net: Fit, sound: tuple[VaeRef, str], text: Conditioner, step: int, scale: float
 ) -> dict[str, Any]:
-    inner = text._inner if isinstance(text, Cached) else text
-    parts = inner.parts if isinstance(inner, Joined) else (inner,)
     how = recipe.diffusion
     vae, vocoder = sound
     card = GenauCard(
@@ -189,10 +199,7 @@ def _card(
         scale_factor=scale,
         datasets=dict(recipe.datasets),
         unconditional=recipe.unconditional_id,
-        conditioners=tuple(
-            ConditionerCard(name=name, width=part.width, weights_sha256=part.weights_sha256)
-            for name, part in zip(recipe.text.encoders, parts, strict=True)
-        ),
+        conditioners=tuple(_conditioner_cards(recipe.text, text)),
         vae=vae,
         vocoder=vocoder,
         self_conditioning=how.self_conditioning > 0,
@@ -200,3 +207,16 @@ def _card(
         recipe=recipe.decisive(),
     )
     return card.model_dump(mode="json")
+
+
+def _conditioner_cards(how: TextSettings, text: Conditioner) -> Iterator[ConditionerCard]:
+    inner = text._inner if isinstance(text, Cached) else text
+    parts = inner.parts if isinstance(inner, Joined) else (inner,)
+    for name, part in zip(how.encoders, parts, strict=True):
+        yield ConditionerCard(
+            name=name,
+            width=part.width,
+            weights_sha256=part.weights_sha256,
+            pooling=how.t5_pooling if name.startswith("t5:") else None,
+            tokenizer=how.clap_tokenizer if name.startswith("clap:") else None,
+        )

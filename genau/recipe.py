@@ -78,6 +78,7 @@ class TextSettings(Section):
     """What the net is told of a caption. Names as generation.conditioners.load_conditioner takes them."""
 
     encoders: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field(min_length=1, max_length=8)
+    audio_share: Share = 0.0
     t5_pooling: Literal["tokens", "padded"] = "tokens"
     clap_tokenizer: str | None = None
     cache_dir: str | None = None

@@ -18,6 +18,7 @@ from audio.codec import decode_bytes
 from audio.faults import DecodeError
 from audio.media import as_decode_error
 from audio.resample import resample
+from generation.conditioners.by_ear import by_ear
 from generation.data_recipe import Filters, Mixing
 from generation.data_samples import Clips, check_duration, check_record, one_of, told_of
 from training.mixtures import joined, mix
@@ -33,9 +34,11 @@ MIN_SAMPLES = 101
 
 @dataclass(kw_only=True)
 class WaveBatch(Clips):
-    """`waves`: (B, samples) float32, levelled, zeros behind short clips."""
+    """`waves`: (B, samples) float32, levelled, zeros behind short clips. `by_ear`: (B,) bool, whose sound stands for
+    its caption (generation/conditioners/by_ear.py)."""
 
     waves: torch.Tensor
+    by_ear: torch.Tensor
 
 
 @dataclass
@@ -55,6 +58,7 @@ class Waves:
     level: Callable[[np.ndarray], np.ndarray]
     filters: Filters = field(default_factory=Filters)
     mixing: Mixing = field(default_factory=Mixing)
+    audio_share: float = 0.0
 
     @property
     def length_s(self) -> float:
@@ -92,6 +96,7 @@ class Waves:
             captions=[clip.caption for clip in clips],
             datasets=[clip.dataset for clip in clips],
             waves=torch.from_numpy(np.stack([self.ready(clip.wave) for clip in clips])),
+            by_ear=torch.from_numpy(by_ear(len(clips), self.audio_share, rng)),
         )
 
     def _size_in(self, sound: Sound) -> int:

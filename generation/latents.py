@@ -2,6 +2,7 @@
 
     <key>.latent.npy   mean and deviation of (C, T) numbers, in bytes or float16 (generation/latent_numbers.py)
     <key>.text.npy     (captions, width) float16
+    <key>.audio.npy    (columns,) float16: what the encoders hear, where they do (generation/conditioners/by_ear.py)
     <key>.json         what the clip's record says
 
 A clip of 10.24 s is 34 kB with GenAU's VAE (66 in float16) and 3 more for each caption, ready for a training step: no
@@ -17,13 +18,14 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from generation.conditioners.by_ear import by_ear
 from generation.data_recipe import Filters
 from generation.data_samples import Clips, check_record, one_of, told_of
 from generation.latent_numbers import Latent, gaussians, read_half, read_latent, stacked
 from training.samples import Unusable
 from training.shards import Sample
 
-LATENT, TEXT = "latent.npy", "text.npy"
+LATENT, TEXT, AUDIO = "latent.npy", "text.npy", "audio.npy"
 
 Content = TypeVar("Content")
 
@@ -53,12 +55,17 @@ class LatentClip:
 
 @dataclass(frozen=True)
 class Latents:
-    """Data of kind "latents" for a generator whose latents are `channels` x `steps`, told of texts by `text_width`."""
+    """Data of kind "latents" for a generator whose latents are `channels` x `steps`, told of texts by `text_width`.
+
+    Of `audio_share` of the clips it is told by ear in `audio_columns`.
+    """
 
     channels: int
     steps: int
     text_width: int
     filters: Filters = field(default_factory=Filters)
+    audio_share: float = 0.0
+    audio_columns: Sequence[int] = ()
 
     def clip(self, sample: Sample, dataset: str | None, rng: np.random.Generator | None) -> LatentClip:
         told = told_of(sample)
@@ -69,8 +76,20 @@ class Latents:
         if texts.shape != (len(told.captions), self.text_width):
             raise Unusable("text_of_another_shape")
         caption = captions[one_of(captions, rng)]
-        text = texts[told.captions.index(caption)]
+        text = self._by_ear(sample, texts[told.captions.index(caption)], rng)
         return LatentClip(str(sample["__key__"]), caption, dataset or told.dataset, latent, text)
+
+    def _by_ear(self, sample: Sample, text: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """The caption's vector, or with what is heard in it."""
+        if rng is None or self.audio_share == 0:
+            return text
+        audio = vectors_of(sample, AUDIO)
+        if audio.shape != (len(self.audio_columns),):
+            raise Unusable("audio_of_another_shape")
+        if by_ear(1, self.audio_share, rng)[0]:
+            text = text.copy()
+            text[list(self.audio_columns)] = audio
+        return text
 
     def batch(self, clips: Sequence[LatentClip], rng: np.random.Generator | None) -> LatentBatch:
         del rng  # latents are not mixed

@@ -48,6 +48,7 @@ def genau_encode_verb(
     max_s: float | None,
     keep_silence: bool,
     numbers: Numbers,
+    audio_vectors: bool,
     device: str,
     batch: int | None,
     threads: int,
@@ -63,7 +64,9 @@ def genau_encode_verb(
     from pipeline.verbs import say
 
     filters = Filters(clap_min=clap_min, min_s=min_s, max_s=max_s, keep_silence=keep_silence)
-    options = EncodeOptions(dataset=dataset, filters=filters, numbers=numbers, threads=threads)
+    options = EncodeOptions(
+        dataset=dataset, filters=filters, numbers=numbers, audio_vectors=audio_vectors, threads=threads
+    )
     jobs = jobs_of([at_home(place) for place in shards])
     models = Models(
         at_home(vae), tuple(named_at_home(name) for name in text), clap_tokenizer and at_home(clap_tokenizer),
@@ -94,10 +97,16 @@ def encode_all(
     0: in this process."""
     from genau.encode_folder import begin, finish, record, request_of, results, to_do
     from pipeline.bar import Bar
+    from training.errors import TrainError
 
     crew = _Here(models) if workers == 0 else _Actors(models, workers, len(jobs), ray_address)
     try:
-        request = request_of(jobs, crew.made_with() | _options_told(options))
+        made_with = crew.made_with()
+        if options.audio_vectors and not made_with["text"]["hears"]:
+            raise TrainError(
+                f"--audio-vectors: {' + '.join(models.text)} only reads; name a CLAP (--text), or leave it out"
+            )
+        request = request_of(jobs, made_with | _options_told(options))
         if (manifest := begin(out, request)) is not None:
             return manifest, 0.0
         todo, began = to_do(out, jobs), time.monotonic()
@@ -116,7 +125,10 @@ def encode_all(
 
 def _options_told(options: EncodeOptions) -> dict[str, Any]:
     filters = options.filters.model_dump(mode="json")
-    return {"dataset": options.dataset, "filters": filters, "numbers": options.numbers}
+    return {
+        "dataset": options.dataset, "filters": filters, "numbers": options.numbers,
+        "audio_vectors": options.audio_vectors,
+    }  # fmt: skip
 
 
 def load_encoder(models: Models) -> tuple[ClipEncoder, dict[str, Any]]:
@@ -136,7 +148,10 @@ def load_encoder(models: Models) -> tuple[ClipEncoder, dict[str, Any]]:
         conditioner = Cached(conditioner, Path(models.cache))
     codec = load_codec(models.vae).to(device)
     encoder = ClipEncoder(codec, conditioner, device, models.batch)
-    text = {"encoders": list(models.text), "width": conditioner.width, "weights_sha256": conditioner.weights_sha256}
+    text = {
+        "encoders": list(models.text), "width": conditioner.width, "hears": len(conditioner.hears),
+        "weights_sha256": conditioner.weights_sha256,
+    }  # fmt: skip
     return encoder, {"vae": {"name": models.vae, "weights_sha256": codec.weights_sha256}, "text": text}
 
 

@@ -68,6 +68,7 @@ def add_encode(group: click.Group) -> None:
         show_default=True,
         help="Of a latent: bytes between each channel's least and most, or exact at twice the size.",
     )
+    @click.option("--audio-vectors", is_flag=True, help="Of the sounds too, by CLAP: for text.audio_share of a recipe.")
     @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
     @click.option("--batch", type=click.IntRange(min=1), help="Clips of one pass. Default: 4 on a CPU, 64 on a GPU.")
     @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs of a worker.")

@@ -11,6 +11,7 @@ from genau.fit import Fit, FitShape
 from genau.generate import GenauGenerator, Parts
 from genau.griffin_lim import GriffinLim
 from genau.vae import Vae, VaeShape
+from generation.conditioners.base import Reader
 
 #: 1.28 s of sound.
 FIT = FitShape(
@@ -21,7 +22,7 @@ VAE = VaeShape(width=32, multipliers=(1, 1, 2), res_blocks=1, z_channels=8, late
 SAMPLES = 32 * 4 * 160
 
 
-class Words:
+class Words(Reader):
     """A conditioner: unit vectors drawn from a text's hash. "" has one, too."""
 
     name, weights_sha256, independent = "words", "c" * 64, True

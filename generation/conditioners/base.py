@@ -1,4 +1,7 @@
-"""The face of everything that turns texts into vectors, and several of them side by side."""
+"""The face of everything that turns texts into vectors, and several of them side by side.
+
+Some know sounds as well: a CLAP's sound lies where its caption lies, and may stand for it in training.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,33 @@ class ConditionerError(GenerationError):
 class Conditioner(Protocol):
     """Texts to vectors. The text "" has one, too: what a generator is given where it is given no prompt.
 
-    Where `independent`, the vector of a text never depends on the others of the call, and may be kept.
+    Where `independent`, the vector of a text never depends on the others of the call, and may be kept. `hears`: (H,)
+    the columns of the vector that a sound can give as well as its caption.
     """
 
     name: str
     weights_sha256: str
     width: int
     independent: bool
+    hears: np.ndarray
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(N, width) float32."""
         ...
+
+    def hear(self, waves: Sequence[np.ndarray], sample_rate_hz: int) -> np.ndarray:
+        """(N, H) float32 of mono float32 waves; zeros behind them are not heard."""
+        ...
+
+
+class Reader:
+    """The half of a conditioner that knows no sounds."""
+
+    hears = np.zeros(0, dtype=np.int64)
+
+    def hear(self, waves: Sequence[np.ndarray], sample_rate_hz: int) -> np.ndarray:
+        del sample_rate_hz
+        return np.zeros((len(waves), 0), dtype=np.float32)
 
 
 def key_of(conditioner: Conditioner) -> str:
@@ -47,6 +66,11 @@ class Joined:
         self.weights_sha256 = hashlib.sha256("".join(part.weights_sha256 for part in parts).encode()).hexdigest()
         self.width = sum(part.width for part in parts)
         self.independent = all(part.independent for part in parts)
+        starts = np.cumsum([0, *(part.width for part in parts)])
+        self.hears = np.concatenate([start + part.hears for start, part in zip(starts, parts, strict=False)])
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         return np.concatenate([part.embed(texts) for part in self.parts], axis=1)
+
+    def hear(self, waves: Sequence[np.ndarray], sample_rate_hz: int) -> np.ndarray:
+        return np.concatenate([part.hear(waves, sample_rate_hz) for part in self.parts], axis=1)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from generation.conditioners.base import ConditionerError
+from generation.conditioners.base import ConditionerError, Reader
 from scorer.clap import hash_weights
 from scorer.load import ScorerError
 
@@ -29,7 +29,7 @@ LENGTHS = (16, 32, 64, MAX_TOKENS)
 CPU_BATCH, GPU_BATCH = 8, 64
 
 
-class T5Text:
+class T5Text(Reader):
     """See generation/conditioners/base.py. `net` is a T5EncoderModel, `tokenizer` one of transformers."""
 
     def __init__(

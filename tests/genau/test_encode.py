@@ -10,7 +10,7 @@ import torch
 
 from corpus.store import Store
 from genau.encode import ClipEncoder, EncodeOptions, ahead, encode_shard
-from genau.encode_folder import begin, finish, jobs_of, record, refuse_other_models, request_of, to_do
+from genau.encode_folder import begin, finish, jobs_of, record, refuse_other_models, refuse_unheard, request_of, to_do
 from genau.mel import CLIP_SAMPLES, LogMel, levelled
 from genau.vae import Vae, VaeShape
 from generation.conditioners.load import load_conditioner
@@ -87,6 +87,13 @@ def test_float16_keeps_what_the_vae_said(encoder, tmp_path):
     assert array(exact, "latent.npy").dtype == np.float16
     assert array(small, "latent.npy").dtype == np.uint8
     assert small["text.npy"] == exact["text.npy"]
+
+
+def test_what_is_heard_lies_beside_what_is_read(encoder, tmp_path):
+    wave = tone(440, 1.0)
+    (sample,), _ = encoded(encoder, tmp_path, members("a", "one", wave), audio_vectors=True)
+    heard = load_conditioner(["embedded"]).hear([levelled(np.round(wave * 32768) / np.float32(32768))], 16_000)
+    np.testing.assert_allclose(array(sample, "audio.npy"), heard[0], atol=1e-3)
 
 
 def test_a_clip_s_numbers_do_not_depend_on_its_neighbours(encoder, tmp_path):
@@ -200,6 +207,9 @@ def test_latents_of_other_weights_are_not_trained_on(tmp_path):
         refuse_other_models([str(tmp_path)], vae_sha256="cc", text_sha256="bb")
     with pytest.raises(TrainError, match="a text of other weights"):
         refuse_other_models([str(tmp_path)], vae_sha256="aa", text_sha256="cc")
+    refuse_unheard([str(tmp_path / "x.tar")])
+    with pytest.raises(TrainError, match="encode again with --audio-vectors"):
+        refuse_unheard([str(tmp_path)])
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):

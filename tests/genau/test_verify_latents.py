@@ -8,7 +8,7 @@ from corpus.store import Store
 from genau.encode_folder import EncodedShard, Job, finish, is_latents, record, request_of
 from genau.verify_latents import verify_latents
 from generation.latent_numbers import half_file, latent_file
-from generation.latents import LATENT, TEXT
+from generation.latents import AUDIO, LATENT, TEXT
 from tests.sound_shards import write_tar
 from training.shards import Shard
 
@@ -25,13 +25,13 @@ def clip(key, captions=2, **change):
     return [(f"{key}.{name}", data) for name, data in made.items() if data is not None]
 
 
-def folder_of(tmp_path, *clips):
+def folder_of(tmp_path, *clips, **asked):
     path = write_tar(tmp_path / "train/00000.tar", clips)
     out, data = Store(tmp_path), path.read_bytes()
     jobs = [Job(Shard("in", "00000.tar", len(clips)), "train/00000.tar")]
     sha256 = hashlib.sha256(data).hexdigest()
     record(out, EncodedShard("train/00000.tar", len(clips), len(clips), {}, len(data), sha256, 1.0))
-    finish(out, jobs, request_of(jobs, {"text": {"width": WIDTH}}))
+    finish(out, jobs, request_of(jobs, {"text": {"width": WIDTH, "hears": 2}, **asked}))
     return out
 
 
@@ -77,3 +77,16 @@ def test_an_export_is_no_folder_of_latents(tmp_path):
     assert not is_latents(Store(tmp_path))
     (tmp_path / "manifest.json").write_text('{"files": {}, "counts": {}}')
     assert not is_latents(Store(tmp_path))
+
+
+def test_sounds_vectors_are_looked_at_where_they_were_asked_for(tmp_path):
+    heard = {AUDIO: half_file(np.ones(2))}
+    assert verify_latents(folder_of(tmp_path / "a", clip("a", **heard), audio_vectors=True)).ok
+    assert "no_audio" in faults(folder_of(tmp_path / "b", clip("a"), audio_vectors=True))["samples"]
+    wrong = {AUDIO: half_file(np.ones(3))}
+    assert (
+        "a sound's vector of shape (3,)"
+        in faults(folder_of(tmp_path / "c", clip("a", **wrong), audio_vectors=True))["samples"]
+    )
+    bad = {AUDIO: half_file(np.array([1, np.nan]))}
+    assert "not finite" in faults(folder_of(tmp_path / "d", clip("a", **bad), audio_vectors=True))["samples"]

@@ -175,3 +175,14 @@ def test_a_long_sound_is_all_in_its_windows_and_silent_ones_are_left_out():
     assert [part.size for part in heard] == [SECOND] * len(heard)
     assert 3 <= len(heard) < 6
     assert len(list(waves(filters=Filters(keep_silence=True)).windows(sound))) == 6
+
+
+def test_which_clips_are_heard_is_drawn_with_the_batch():
+    kind = Waves(RATE_HZ, SECOND, level, audio_share=0.5)
+    clips = [kind.clip(sample(), None, None)] * 40
+    heard = kind.batch(clips, draws(3)).by_ear
+    assert heard.dtype == torch.bool
+    assert 10 < int(heard.sum()) < 30
+    assert torch.equal(heard, kind.batch(clips, draws(3)).by_ear)
+    assert not kind.batch(clips, None).by_ear.any()
+    assert not waves().batch(clips, draws(3)).by_ear.any()

@@ -7,7 +7,7 @@ import torch
 
 from generation.data_recipe import Filters
 from generation.latent_numbers import half_file, latent_file
-from generation.latents import LATENT, TEXT, Latents
+from generation.latents import AUDIO, LATENT, TEXT, Latents
 from training.samples import Unusable
 
 CHANNELS, STEPS, WIDTH = 2, 5, 3
@@ -73,3 +73,23 @@ def test_a_member_that_is_not_there_has_a_reason():
         del one[name]
         with pytest.raises(Unusable, match=reason):
             KIND.clip(one, None, None)
+
+
+def by_ear(share):
+    return Latents(CHANNELS, STEPS, WIDTH, audio_share=share, audio_columns=(0, 2))
+
+
+def test_a_sound_s_vector_stands_for_its_caption_s():
+    one = sample(("one",)) | {AUDIO: half_file(np.array([7, 9]))}
+    assert by_ear(1.0).clip(one, None, np.random.default_rng(0)).text.tolist() == [7, 1, 9]
+    assert by_ear(1.0).clip(one, None, None).text.tolist() == [0, 1, 2]  # held-out clips are read
+    assert by_ear(0.0).clip(sample(("one",)), None, np.random.default_rng(0)).text.tolist() == [0, 1, 2]
+    draws = [by_ear(0.3).clip(one, None, np.random.default_rng(seed)).text[0] == 7 for seed in range(300)]
+    assert np.mean(draws) == pytest.approx(0.3, abs=0.08)
+    assert draws == [by_ear(0.3).clip(one, None, np.random.default_rng(seed)).text[0] == 7 for seed in range(300)]
+
+
+def test_a_sound_without_its_vector_has_a_reason():
+    for change, reason in (({}, "no_audio"), ({AUDIO: half_file(np.ones(3))}, "audio_of_another_shape")):
+        with pytest.raises(Unusable, match=reason):
+            by_ear(0.01).clip(sample() | change, None, np.random.default_rng(0))

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from genau.card import VaeCard, write_folder
 from genau.vae import Vae, VaeShape
+from tests.small_t5 import save_t5
 from tests.sound_shards import write_corpus
 from training.shards import find_shards
 
@@ -53,6 +54,7 @@ def test_two_actors_write_what_one_process_writes(tmp_path, vae, ray):
     manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("two", "one")]
     assert manifests[0] == manifests[1]
     assert manifests[0]["request"]["text"]["encoders"] == ["embedded"]
+    assert (manifests[0]["request"]["numbers"], manifests[0]["request"]["audio_vectors"]) == ("bytes", False)
     assert len(manifests[0]["request"]["vae"]["weights_sha256"]) == 64
     assert find_shards([str(tmp_path / "two")], "train").clips == 12
 
@@ -83,11 +85,13 @@ def test_it_goes_on_where_it_was_killed(tmp_path, vae):
 
 
 def test_what_cannot_be_is_told_in_a_sentence(tmp_path, vae):
-    source = write_corpus(tmp_path / "in", shards=1, each=2)
+    source, t5 = write_corpus(tmp_path / "in", shards=1, each=2), f"t5:{save_t5(tmp_path / 't5')}"
     assert run(source, "--out", tmp_path / "out", "--vae", vae, "--workers", 0).exit_code == 0
     for words, said in (
         (["--vae", "nowhere"], "nowhere"),
         (["--vae", vae, "--text", "bert"], "no text encoder is called 'bert'"),
+        (["--vae", vae, "--text", t5, "--audio-vectors"], "only reads; name a CLAP"),
+        (["--vae", vae, "--numbers", "float16"], 'numbers: there "bytes", asked "float16"'),
         (["--vae", vae, "--clap-min", "0.2"], "filters.clap_min: there null, asked 0.2"),
     ):
         refused = run(source, "--out", tmp_path / "out", "--workers", 0, *words)

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from generation.conditioners.base import Reader
 from generation.conditioners.cache import Cached
 
 
-class Counting:
+class Counting(Reader):
     """A conditioner that counts what it is asked."""
 
     name, weights_sha256, width, independent = "counting/one", "ab" * 32, 4, True
