@@ -208,3 +208,12 @@ def test_who_cannot_hear_is_told_before_the_start(shards, tmp_path):
     only_reads = recipe(shards, text={"encoders": [f"t5:{save_t5(tmp_path / 't5')}"], "audio_share": 0.1})
     with pytest.raises(TrainError, match=r"text\.audio_share: t5 only reads; name a CLAP"):
         fit_training(only_reads, tmp_path, CREW)
+
+
+def test_the_card_says_how_t5_reads(shards, tmp_path):
+    corpora = [{"shards": [str(write_corpus(tmp_path / "sounds", shards=1))]}]
+    text = {"encoders": [f"t5:{save_t5(tmp_path / 't5')}", "embedded"], "t5_pooling": "padded"}
+    made = recipe(shards, text=text, data={"kind": "waves", "corpora": corpora}, validation={"corpora": []})
+    lesson, _ = fit_training(made, tmp_path, CREW)
+    card = GenauCard.model_validate(lesson.card(1))
+    assert [part.pooling for part in card.conditioners] == ["padded", None]
