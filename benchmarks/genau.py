@@ -91,7 +91,7 @@ def cpu_parts(sizes: list[str]) -> list[Part]:
         *parts,
         Part("VAE encode, 10.24 s", convolutions(vae.encoder, mel), quiet(lambda: vae.encode(mel)), "1.04 s"),
         Part("VAE decode, 10.24 s", decoding(vae, latent), quiet(lambda: vae.decode(latent)), "1.11 s"),
-        Part("vocoder, 10.24 s", convolutions(vocoder, mel), quiet(lambda: vocoder(mel)), "5.5 s"),
+        Part("vocoder, 10.24 s", plainly(mel), quiet(lambda: vocoder(mel)), "5.5 s"),
     ]
 
 
@@ -146,6 +146,11 @@ def convolutions(net: nn.Module, given: torch.Tensor) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(given)
     return float(counter.get_total_flops())
+
+
+def plainly(mel: torch.Tensor) -> float:
+    """The vocoder's direct sums, as it takes them anywhere but on a CPU."""
+    return convolutions(Vocoder().to("meta"), mel.to("meta"))
 
 
 def decoding(vae: Vae, latent: torch.Tensor) -> float:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
+from genau import vocoder_cpu
+
 SLOPE = 0.1
 
 
@@ -62,6 +64,12 @@ class Vocoder(nn.Module):
         self.conv_post = nn.Conv1d(channels, 1, 7, padding=3)
 
     def forward(self, mel_BFT: torch.Tensor) -> torch.Tensor:
+        if mel_BFT.device.type == "cpu" and mel_BFT.dtype == torch.float32 and not torch.is_grad_enabled():
+            return torch.stack([vocoder_cpu.vocode(self, mel_FT, SLOPE) for mel_FT in mel_BFT])
+        return self.direct(mel_BFT)
+
+    def direct(self, mel_BFT: torch.Tensor) -> torch.Tensor:
+        """As the paper writes it: for gradients, for a GPU, and what the CPU's faster way is compared with."""
         x_BCN, kinds = self.conv_pre(mel_BFT), len(self.shape.block_kernels)
         for at, up in enumerate(self.ups):
             x_BCN = up(fn.leaky_relu(x_BCN, SLOPE))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genau import vocoder_cpu
 from genau.vocoder import Vocoder, VocoderShape, fold_weight_norm, shape_of
 from tests.genau_fill import fill, golden, mel, shapes, state
 
@@ -26,8 +27,10 @@ def compare(name, weights):
     net.load_state_dict(folded)
     with torch.no_grad():
         sound = net(mel(32))
-    assert sound.shape == (1, 160 * 32 + 32)
-    np.testing.assert_allclose(sound.numpy(), golden(name)["wave"][:, 0], atol=1e-4)
+        direct = net.direct(mel(32))
+    assert sound.shape == direct.shape == (1, 160 * 32 + 32)
+    for wave in (sound, direct):
+        np.testing.assert_allclose(wave.numpy(), golden(name)["wave"][:, 0], atol=1e-4)
 
 
 def test_the_small_one_sounds_as_the_reference():
@@ -43,6 +46,23 @@ def test_a_fused_layout_is_the_default_shape():
     with torch.device("meta"):
         net = Vocoder()
     assert {key: list(value.shape) for key, value in net.state_dict().items()} == shapes("vocoder_fused")
+
+
+def test_a_clip_in_pieces_and_whole_is_one_sound_and_a_batch_its_clips(monkeypatch):
+    torch.manual_seed(0)
+    net, mels = Vocoder(VocoderShape(width=64)).eval(), torch.randn(2, 64, 20)
+    direct = net.direct(mels).detach()
+    for piece, wide in ((6000, 1024), (70, 1)):
+        monkeypatch.setattr(vocoder_cpu, "PIECE", piece)
+        monkeypatch.setattr(vocoder_cpu, "WIDE", wide)
+        with torch.no_grad():
+            torch.testing.assert_close(net(mels), direct, atol=1e-6, rtol=0)
+
+
+def test_gradients_reach_every_weight_on_a_cpu():
+    net = Vocoder(VocoderShape(width=64))
+    net(torch.randn(1, 64, 4)).square().mean().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in net.parameters())
 
 
 @pytest.mark.parametrize("key", ["conv_pre.weight", "ups.0.weight"])
