@@ -3,11 +3,14 @@
     RUN/checkpoints/step-00000120/      whatever `write` puts in it
         complete.json                   the SHA-256 of every other file; written last
 
-A folder whose files are not what complete.json says is passed over for the one before it.
+A folder whose files are not what complete.json says is passed over for the one before it. One that replaces another
+changes places with it. Where a disk cannot do that the old one is set aside for a moment; a kill in that moment leaves
+it to `sweep`, which puts it back.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -17,10 +20,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from training.exchange import exchange
+
 log = logging.getLogger(__name__)
 
 COMPLETE = "complete.json"
-_TEMPORARY = ".tmp-"
+#: Before a folder's name: what is being made, what is replaced, what is being removed.
+_NEW, _OLD, _GONE = ".tmp-new-", ".tmp-old-", ".tmp-gone-"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -33,7 +39,7 @@ def save(folder: Path, step: int, write: Callable[[Path], None], *, keep: int) -
     later = [path for other, path in found if other > step]
     for old in [*later, *(path for _, path in found[len(later) + keep :])]:
         # Renamed first: a half-removed folder must not look like a damaged checkpoint.
-        gone = old.with_name(f"{_TEMPORARY}{old.name}-gone")
+        gone = old.with_name(f"{_GONE}{old.name}")
         old.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
     return target
@@ -43,7 +49,7 @@ def put_folder(target: Path, write: Callable[[Path], None]) -> None:
     """A folder of files with their hashes beside them, in place of what may be there under the name."""
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target.parent, target.name)
-    making = target.with_name(f"{_TEMPORARY}{target.name}")
+    making = target.with_name(f"{_NEW}{target.name}")
     making.mkdir()
     write(making)
     sums = {path.name: _sha256_on_disk(path) for path in sorted(making.iterdir())}
@@ -51,17 +57,25 @@ def put_folder(target: Path, write: Callable[[Path], None]) -> None:
     complete.write_text(json.dumps(sums, indent=2) + "\n")
     _sync(complete)
     _sync(making)
-    if target.exists():
-        target.rename(target.with_name(f"{_TEMPORARY}{target.name}-old"))
-    making.rename(target)
+    if not target.exists():
+        making.rename(target)
+    elif not exchange(making, target):
+        target.rename(target.with_name(f"{_OLD}{target.name}"))
+        making.rename(target)
     _sync(target.parent)
     sweep(target.parent, target.name)
 
 
-def sweep(folder: Path, name: str = "") -> None:
-    """Remove what a killed process was making here."""
-    for left in folder.glob(f"{_TEMPORARY}{name}*"):
-        shutil.rmtree(left, ignore_errors=True)
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what a killed process was making of `name` here, or of anything; put back what it had set aside."""
+    pattern = "*" if name is None else glob.escape(name)
+    for old in folder.glob(f"{_OLD}{pattern}"):
+        place = old.with_name(old.name.removeprefix(_OLD))
+        if not place.exists():
+            old.rename(place)
+    for kind in (_NEW, _OLD, _GONE):
+        for left in folder.glob(f"{kind}{pattern}"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def newest(folder: Path) -> Path | None:

@@ -56,6 +56,7 @@ def claim(out: Path, decisive: Mapping[str, object], *, resume: bool) -> None:
 def newest_for(out: Path, crew: Crew) -> Path | None:
     """The last whole checkpoint. One looks, the others take what it has found: all go on from the same."""
     if crew.leads:
-        sweep(out / CHECKPOINTS)
+        for folder in (out, out / CHECKPOINTS):
+            sweep(folder)
     found: Path | None = crew.gathered(newest(out / CHECKPOINTS) if crew.leads else None)[0]
     return found
