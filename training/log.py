@@ -13,13 +13,18 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from corpus.storage_faults import writing
 from training.bar import Bar
 from training.lesson import Validation
 from training.pace import Pace
+
+if TYPE_CHECKING:
+    from training.board import Board
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +42,7 @@ class StepFacts:
 
 
 class TrainLog:
-    """Of the first worker; the others are silent."""
+    """Of the first worker; the others are silent. StorageFault when the disk takes nothing more."""
 
     def __init__(
         self, out: Path, *, first_step: int, steps: int, every: int, tensorboard: bool, pace: Pace, name: str = "train"
@@ -45,13 +50,15 @@ class TrainLog:
         self._steps, self._every, self._pace = steps, every, pace
         self._recent: list[Mapping[str, float]] = []
         self._skipped: Counter[str] = Counter()
-        _cut_after(out / LOSSES, first_step)
-        self._file = (out / LOSSES).open("a", encoding="utf-8")
-        self._board: Any = None
-        if tensorboard:
-            from tensorboardX import SummaryWriter
+        self._out = out
+        self._board: Board | None = None
+        with writing(out):
+            _cut_after(out / LOSSES, first_step)
+            self._file = (out / LOSSES).open("a", encoding="utf-8")
+            if tensorboard:
+                from training.board import Board
 
-            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=first_step + 1, flush_secs=10)
+                self._board = Board(out / "tensorboard", first_step)
         self._bar = Bar(name, first_step, steps)
 
     def step(self, facts: StepFacts, step_s: float, waited_s: float) -> None:
@@ -91,16 +98,18 @@ class TrainLog:
         for said, wanted in told.texts[:3]:
             log.info("  says %r where the caption is %r", said, wanted)
         if self._board is not None:
-            self._show(step, told)
+            self._show(self._board, step, told)
 
-    def _show(self, step: int, told: Validation) -> None:
-        for name, sound in told.sounds.items():
-            self._board.add_audio(_tag(name), sound.wave.clip(-1, 1), step, sample_rate=sound.sample_rate_hz)
-        for name, image in told.images.items():
-            self._board.add_image(_tag(name), image, step, dataformats="HWC")
-        if told.texts:
-            rows = [f"| {_cell(said)} | {_cell(wanted)} |" for said, wanted in told.texts]
-            self._board.add_text("captions", "\n".join(["| said | caption |", "|---|---|", *rows]), step)
+    def _show(self, board: Board, step: int, told: Validation) -> None:
+        with writing(self._out):
+            for name, sound in told.sounds.items():
+                board.sound(name, sound, step)
+            for name, image in told.images.items():
+                board.image(name, image, step)
+            if told.texts:
+                rows = [f"| {_cell(said)} | {_cell(wanted)} |" for said, wanted in told.texts]
+                board.text("captions", "\n".join(["| said | caption |", "|---|---|", *rows]), step)
+            board.flush()
 
     def skipped(self, step: int, counts: Mapping[str, int]) -> None:
         """Clips that were left out, by reason: a line of the file each; on the screen with the next line."""
@@ -114,18 +123,22 @@ class TrainLog:
 
     def close(self) -> None:
         self._bar.close()
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for file in (self._file, self._board):
+            with suppress(OSError):  # of a line that could not be written: told already
+                if file is not None:
+                    file.close()
 
     def _curves(self, step: int, values: Mapping[str, float]) -> None:
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+            with writing(self._out):
+                for name, value in values.items():
+                    self._board.scalar(name, value, step)
+                self._board.flush()
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(_finite(entry)) + "\n")
-        self._file.flush()
+        with writing(self._out):
+            self._file.write(json.dumps(_finite(entry)) + "\n")
+            self._file.flush()
 
 
 def _finite(value: Any) -> Any:
@@ -150,11 +163,6 @@ def _cut_after(path: Path, step: int) -> None:
     temporary = path.with_name(f".tmp-{path.name}")
     temporary.write_text("".join(lines), encoding="utf-8")
     temporary.replace(path)
-
-
-def _tag(name: str) -> str:
-    """Prompts may be names of sounds; TensorBoard takes few signs."""
-    return "".join(c if c.isalnum() or c in "/._-" else "_" for c in name)[:100]
 
 
 def _cell(text: str) -> str:

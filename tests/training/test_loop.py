@@ -1,11 +1,7 @@
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from corpus.storage_faults import StorageFault
 from tests.full_disk import SmallDisk
+from tests.processes import process_of, run_two
 from tests.small_lesson import KILLED_STEPS, SAME, Numbers, SmallLesson, TwoTurns, curve, plan, stop_after, train, turn
 from training.checkpoint import damage, newest
 from training.errors import TrainError
 from training.lesson import Batch, Loss
-
-ROOT = Path(__file__).parents[2]
 
 
 def weights(out):
@@ -30,25 +26,10 @@ def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def start(*words, rank=None, port=0):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    if rank is not None:
-        env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-        env["MASTER_PORT"] = str(port)
-    return subprocess.Popen([sys.executable, "-m", "tests.small_lesson", *words], env=env, cwd=ROOT)
-
-
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory):
-    """What two processes leave that meet as torchrun's do."""
-    import socket
-
     out = tmp_path_factory.mktemp("together")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [start("together", str(out), rank=rank, port=port) for rank in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    run_two("tests.small_lesson", "together", str(out))
     return out
 
 
@@ -92,10 +73,9 @@ def test_two_workers_with_two_turns_go_on_to_the_last_digit(two_workers):
     assert same(weights(two_workers / "turns"), weights(two_workers / "turns-whole"))
 
 
-@pytest.mark.parametrize("every", [7, 1])
-def test_a_killed_training_goes_on_to_the_same_curve(tmp_path, every):
-    """kill -9 at a step without a checkpoint; then one that saves each step, most likely in the middle of a save."""
-    start_and_kill(tmp_path / "killed", every, after_step=18)
+def test_a_killed_training_goes_on_to_the_same_curve(tmp_path):
+    """kill -9 at a step without a checkpoint. In the middle of a save: test_kill.py."""
+    start_and_kill(tmp_path / "killed", every=7, after_step=18)
     assert newest(tmp_path / "killed/checkpoints") is not None
     for out in ("killed", "whole"):
         assert train(SmallLesson(noise=0.1), tmp_path / out, plan(KILLED_STEPS, 7, ema_decay=0.9)).finished
@@ -105,7 +85,7 @@ def test_a_killed_training_goes_on_to_the_same_curve(tmp_path, every):
 
 
 def start_and_kill(out, every, after_step):
-    process = start("alone", str(out), str(every))
+    process = process_of("tests.small_lesson", "alone", str(out), str(every))
     try:
         while process.poll() is None and (not (out / "losses.jsonl").exists() or len(curve_now(out)) < after_step):
             time.sleep(0.005)
@@ -264,6 +244,21 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path):
         assert train(Wide(), out, plan(6)).finished
         train(Wide(), tmp_path / "whole", plan(6))
         assert curve(out) == curve(tmp_path / "whole")
+    finally:
+        disk.close()
+
+
+@pytest.mark.parametrize("tensorboard", [True, False])
+def test_a_disk_without_room_for_a_line_stops_the_training(tmp_path, tensorboard):
+    disk, out = SmallDisk(tmp_path / "disk", 1024), tmp_path / "disk/out"
+    try:
+        train(SmallLesson(), out, plan(100, tensorboard=tensorboard), should_stop=stop_after(2))
+        filler = disk.fill()
+        with pytest.raises(StorageFault, match=r"no space left at .*/out: free some"):
+            train(SmallLesson(), out, plan(100, tensorboard=tensorboard))
+        filler.unlink()
+        assert train(SmallLesson(), out, plan(100, tensorboard=tensorboard)).finished
+        assert [line["step"] for line in curve(out)] == list(range(1, 101))
     finally:
         disk.close()
 
