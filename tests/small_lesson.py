@@ -43,10 +43,21 @@ def turn(name="learn", learns=("*",), kind="adamw", rate=1e-2, clip_norm=1.0):
     return Turn(name, optimizer, ScheduleSettings(peak_rate=rate, warmup_steps=2), learns)
 
 
+class Layer(nn.Module):
+    """A class of its own: torch.compile passes over a Sequential."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        return nn.functional.gelu(self.linear(x))
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU()) for _ in range(2))
+        self.layers = nn.ModuleList(Layer() for _ in range(2))
         self.head = nn.Linear(WIDTH, WIDTH)
         self.register_buffer("scale", torch.ones(()))
 

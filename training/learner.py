@@ -15,7 +15,7 @@ from training.crew import Crew
 from training.errors import TrainError
 from training.lesson import Lesson, Ready, Turn
 from training.optim import make_optimizer
-from training.parallel import alone, join
+from training.parallel import alone, compiling, join
 from training.schedule import rate, set_rate
 from training.settings import LoopSettings
 from training.whole import whole
@@ -51,7 +51,7 @@ class Learner:
         """One optimiser step from this worker's passes, whose weights with the other workers' are `all_weight`."""
         pace = rate(self.turn.schedule, step, self._loop.steps)
         set_rate(self.optimizer, pace)
-        with _Still(self._others):
+        with _Still(self._others), compiling(self._loop.compile):
             sums = self._backward(parts, all_weight, step)
         limit = self.turn.optimizer.clip_norm or math.inf
         norm = float(whole(nn.utils.clip_grad_norm_(self.parameters.values(), limit)))

@@ -132,7 +132,8 @@ class Lesson(nn.Module, ABC, Generic[Clips, Inputs]):
 
     def blocks(self) -> Sequence[nn.Module]:
         """Equal parts of `net`: what is compiled, computed anew in the backward pass, and sharded by FSDP. Nobody may
-        write into what they give."""
+        write into what they give. Each of a class with a `forward` of its own: torch.compile silently leaves torch's
+        own containers (Sequential) as they are."""
         return ()
 
     def validate(self, step: int, crew: Crew) -> Validation | None:

@@ -40,6 +40,24 @@ def prepare(lesson: Lesson[Any, Any], loop: LoopSettings, crew: Crew) -> None:
         _spread(lesson, crew)
 
 
+@contextmanager
+def compiling(asked: bool) -> Iterator[None]:
+    """Blocks are compiled when they are first computed: what that lacks is told as TrainError."""
+    if not asked:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        raise TrainError(
+            f"loop.compile: torch.compile failed ({why[0]}); it needs a C++ compiler (g++), on a GPU a C compiler and "
+            "Triton: install them, or set compile: false"
+        ) from error
+
+
 def _spread(lesson: Lesson[Any, Any], crew: Crew) -> None:
     try:
         from torch.distributed.device_mesh import init_device_mesh
