@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A longer training of the tiny GenAU than the demo's, and whether it says more than noise and the mean clip do.
 
-usage: python -m benchmarks.genau_tiny_run --sounds SOUNDS --work WORK [--steps 3000] [--scenes 1500] [--clips 150]
+usage: python -m benchmarks.genau_tiny_run --sounds SOUNDS --work WORK [--steps 5000] [--scenes 1500] [--clips 150]
+       [--guidance 3,7]
 
 SOUNDS is what tools/sounds/get_sounds.py unpacked. Captioned scenes of ten seconds are mixed, encoded, learned from;
 then captions of other scenes are made into sounds, and all sets are measured beside the true ones by `autorecap
@@ -14,6 +15,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 import random
 import subprocess
 import sys
@@ -42,7 +44,7 @@ from scorer.sounds import read_sounds
 ROOT = Path(__file__).resolve().parents[1]
 SHARD_CLIPS, BATCH = 250, 16
 TRAIN_SEED, TEST_SEED, OTHER_SEED = 100, 101, 102
-GUIDANCE, SAMPLER_STEPS = 3.0, 25
+SAMPLER_STEPS = 25
 
 
 def main() -> None:
@@ -51,19 +53,22 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--scenes", type=int, default=1500)
     parser.add_argument("--clips", type=int, default=150)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--guidance", default="3,7", help="each makes all sounds once")
     parser.add_argument("--model", type=Path, help="measure this one (a checkpoint, say) and train none")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     work = args.work
     if not (work / "captions.csv").exists():
         render(args.sounds, work, args.scenes, args.clips)
     if not (work / "latents" / "manifest.json").exists():
         autorecap("genau", "encode", work / "train", "--out", work / "latents", "--workers", "0", "--device", "cpu")
     took_s = 0.0 if args.model else train(work, args.steps)
-    say(work, args.model or work / "run" / "model")
-    rows = {name: evaluate(work, name) for name in ("other", "again", "made", "noise", "mean")}
+    made = {f"made-{guidance}": float(guidance) for guidance in args.guidance.split(",")}
+    say(work, args.model or work / "run" / "model", made)
+    rows = {name: evaluate(work, name) for name in ("other", "again", *made, "noise", "mean")}
     report(rows, args, took_s)
 
 
@@ -132,14 +137,16 @@ def captions(work: Path) -> list[tuple[str, str]]:
         return [(row["file"], row["caption"]) for row in csv.DictReader(file)]
 
 
-def say(work: Path, model: Path) -> None:
-    """made: the captions as sounds; again: true sounds through VAE and vocoder; noise; mean: the mean training clip."""
+def say(work: Path, model: Path, made: dict[str, float]) -> None:
+    """made-G: the captions as sounds; again: true sounds through VAE and vocoder; noise; mean: the mean clip."""
     rows = captions(work)
     generator = load_generator(model, clips_at_once=20)
-    settings = Settings(steps=SAMPLER_STEPS, guidance=GUIDANCE, solver="dpm")
-    if not (work / "made").exists():
-        for (name, _), wave in zip(rows, generator.generate([Prompt(text) for _, text in rows], settings), strict=True):
-            write_wave(work / "made" / f"{name}.wav", wave[: 10 * SAMPLE_RATE_HZ])
+    for folder, guidance in made.items():
+        settings = Settings(steps=SAMPLER_STEPS, guidance=guidance, solver="dpm")
+        if not (work / folder).exists():
+            waves = generator.generate([Prompt(text) for _, text in rows], settings)
+            for (name, _), wave in zip(rows, waves, strict=True):
+                write_wave(work / folder / f"{name}.wav", wave[: 10 * SAMPLE_RATE_HZ])
     codec, draw = load_codec("embedded"), np.random.default_rng(0)
     mean = codec.to_wave(mean_latent(work))[0].numpy()[: 10 * SAMPLE_RATE_HZ]
     for name, _ in rows:
@@ -182,16 +189,21 @@ def autorecap(*words: object) -> None:
 def report(rows: dict[str, dict[str, Any]], args: argparse.Namespace, took_s: float) -> None:
     told = {
         "other": "other true scenes", "again": "the true ones through VAE and Griffin-Lim",
-        "made": f"**generated**, guidance {GUIDANCE:g}, {SAMPLER_STEPS} steps of DPM-Solver++", "noise": "white noise",
-        "mean": "the mean training clip",
+        "noise": "white noise", "mean": "the mean training clip",
     }  # fmt: skip
     trained = f"model {args.model}" if args.model else f"{args.steps} steps of {BATCH} clips in {took_s / 60:.0f} min"
     print(f"\n{args.scenes} scenes to learn from, {trained}, {len(captions(args.work))} captions\n")
     print("| sounds | FD | KAD | CLAP score |\n|---|---|---|---|")
     for name, found in rows.items():
-        values = {figure["metric"].lower(): figure["value"] for figure in found["figures"]}
-        cells = (f"{values[key]:.3f}" if key in values else "" for key in ("fd", "kad", "clap"))
-        print(f"| {told[name]} | {' | '.join(cells)} |")
+        figures = {figure["metric"].lower(): figure for figure in found["figures"]}
+        cells = (told_of(figures[key]) if key in figures else "" for key in ("fd", "kad", "clap"))
+        what = told.get(name) or f"**generated**, guidance {name[5:]}, {SAMPLER_STEPS} steps of DPM-Solver++"
+        print(f"| {what} | {' | '.join(cells)} |")
+
+
+def told_of(figure: dict[str, Any]) -> str:
+    interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{figure['value']:.3f}{interval}"
 
 
 if __name__ == "__main__":
