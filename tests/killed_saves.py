@@ -3,7 +3,8 @@
     python -m tests.killed_saves OUT
 
 OUT/unbroken     a training
-OUT/steps-00 ... the same, killed while it put its second checkpoint in place of its first, then gone on with
+OUT/steps-00 ... the same, killed while it put its second checkpoint in place of its first (-00: in the middle of a
+                 file; -01: before that, in a step without a checkpoint), then gone on with
 OUT/new-00 ...   a folder that was killed while it was made
 OUT/swap-00 ...  while it replaced another, by an exchange; OUT/move-00 ... where the disk has none
 OUT/left.json    what there was right after each kill
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from tests.processes import in_child
 from tests.small_lesson import SmallLesson, plan, train
 from training import checkpoint
 from training.crew import crew
@@ -59,20 +61,21 @@ def cut_off(name, at_bytes):
     sys.addaudithook(look)
 
 
-def in_child(work, *words):
-    """The signal that ended it, 0 for none."""
-    pid = os.fork()
-    if pid == 0:
-        work(*words)
-        os._exit(0)
-    status = os.waitpid(pid, 0)[1]
-    assert os.WIFSIGNALED(status) or status == 0, (work, words)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-
-
 def learn(out, kill=lambda: None):
-    kill()
-    train(SmallLesson(noise=0.1), out, plan(STEPS, EVERY, last=1, ema_decay=0.9))
+    should_stop = kill() or (lambda: False)
+    train(SmallLesson(noise=0.1), out, plan(STEPS, EVERY, last=1, ema_decay=0.9), should_stop=should_stop)
+
+
+def after_step(step):
+    """Not in a save at all."""
+    steps = iter(range(1, step))
+
+    def look():
+        if next(steps, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    return look
 
 
 def put(target, how, kill=lambda: None):
@@ -89,7 +92,8 @@ def whole(folder):
 def trainings(out):
     """Of step 4, which is made while step 2 is there, and replaces it."""
     made, gone = f".tmp-new-step-{2 * EVERY:08d}", f".tmp-gone-step-{EVERY:08d}"
-    kills = [lambda: cut_off(made, 700), *(partial(kill_at, number, made, gone) for number in range(100))]
+    kills = [lambda: cut_off(made, 700), lambda: after_step(EVERY + 1)]
+    kills += [partial(kill_at, number, made, gone) for number in range(100)]
     for number, kill in enumerate(kills):
         here = out / f"steps-{number:02d}"
         signalled = in_child(learn, here, kill)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -149,15 +147,6 @@ def curve(out):
     return [line for line in lines if "clips" in line]
 
 
-KILLED_STEPS = 40
-
-
-def alone(out, every):
-    """A process that a test kills: slow steps, a checkpoint every so many."""
-    slowly = lambda: bool(time.sleep(0.1))  # noqa: E731
-    train(SmallLesson(noise=0.1), Path(out), plan(KILLED_STEPS, int(every), ema_decay=0.9), should_stop=slowly)
-
-
 def stop_after(steps):
     asked = iter([False] * (steps - 1) + [True])
     return lambda: next(asked)
@@ -180,7 +169,3 @@ def together(out):
         train(TwoTurns(), out / "turns", plan(6, accumulate=2), 2, stop_after(3))
         train(TwoTurns(), out / "turns", plan(6, accumulate=2), 2)
         train(TwoTurns(), out / "turns-whole", plan(6, accumulate=2), 2)
-
-
-if __name__ == "__main__":
-    {"alone": alone, "together": together}[sys.argv[1]](*sys.argv[2:])

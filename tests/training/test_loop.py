@@ -1,7 +1,5 @@
 import json
 import logging
-import signal
-import time
 
 import numpy as np
 import pytest
@@ -11,9 +9,9 @@ from torch import nn
 
 from corpus.storage_faults import StorageFault
 from tests.full_disk import SmallDisk
-from tests.processes import process_of, run_two
-from tests.small_lesson import KILLED_STEPS, SAME, Numbers, SmallLesson, TwoTurns, curve, plan, stop_after, train, turn
-from training.checkpoint import damage, newest
+from tests.processes import run_two
+from tests.small_lesson import SAME, Numbers, SmallLesson, TwoTurns, curve, plan, stop_after, train, turn
+from training.checkpoint import damage
 from training.errors import TrainError
 from training.lesson import Batch, Loss
 
@@ -71,33 +69,6 @@ def test_fsdp_keeps_whole_tensors_and_measures_as_ddp_does(two_workers):
 def test_two_workers_with_two_turns_go_on_to_the_last_digit(two_workers):
     assert curve(two_workers / "turns") == curve(two_workers / "turns-whole")
     assert same(weights(two_workers / "turns"), weights(two_workers / "turns-whole"))
-
-
-def test_a_killed_training_goes_on_to_the_same_curve(tmp_path):
-    """kill -9 at a step without a checkpoint. In the middle of a save: test_kill.py."""
-    start_and_kill(tmp_path / "killed", every=7, after_step=18)
-    assert newest(tmp_path / "killed/checkpoints") is not None
-    for out in ("killed", "whole"):
-        assert train(SmallLesson(noise=0.1), tmp_path / out, plan(KILLED_STEPS, 7, ema_decay=0.9)).finished
-    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
-    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
-    assert not list((tmp_path / "killed/checkpoints").glob(".tmp-*"))
-
-
-def start_and_kill(out, every, after_step):
-    process = process_of("tests.small_lesson", "alone", str(out), str(every))
-    try:
-        while process.poll() is None and (not (out / "losses.jsonl").exists() or len(curve_now(out)) < after_step):
-            time.sleep(0.005)
-        assert process.poll() is None, "it ended before it could be killed"
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
-def curve_now(out):
-    """The last line may be half written."""
-    return [line for line in (out / "losses.jsonl").read_text().splitlines() if '"clips"' in line]
 
 
 def test_a_stop_leaves_a_checkpoint_to_go_on_from(tmp_path):
