@@ -106,4 +106,4 @@ def main(out):
     with joined_from_env():
         for parallel in ("ddp", "fsdp"):
             fit(out / parallel, 4, parallel=parallel)
-        vae(out / "vae", 2)
+        vae(out / "vae", 1)

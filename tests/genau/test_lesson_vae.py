@@ -30,8 +30,8 @@ def trained(tmp_path_factory):
             "validation": {"corpora": corpora, "max_clips": 2},
             "optimizer": {"type": "adam", "betas": [0.5, 0.9]},
             "schedule": {"type": "constant", "peak_rate": 1e-3},
-            "loop": {"steps": 5},
-            "keep": {"every_steps": 5, "validate_every_steps": 100, "tensorboard": False},
+            "loop": {"steps": 4},
+            "keep": {"every_steps": 4, "validate_every_steps": 100, "tensorboard": False},
         }
     )  # fmt: skip
     torch.manual_seed(0)
@@ -47,8 +47,8 @@ def trained(tmp_path_factory):
 def test_the_vae_learns_and_the_discriminator_joins_in_at_its_step(trained):
     _, lesson, judge, told = trained
     assert told[-1]["vae/rec"] < told[0]["vae/rec"]
-    assert [numbers["discriminator/loss"] > 0 for numbers in told] == [False, False, True, True, True]
-    assert ["vae/d_weight" in numbers for numbers in told] == [False, False, True, True, True]
+    assert [numbers["discriminator/loss"] > 0 for numbers in told] == [False, False, True, True]
+    assert ["vae/d_weight" in numbers for numbers in told] == [False, False, True, True]
     assert not torch.equal(lesson.net.discriminator.main[0].weight, judge)
 
 

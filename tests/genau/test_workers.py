@@ -61,4 +61,4 @@ def test_both_turns_of_the_vae_run_and_workers_keep_the_same_discriminator(two_w
         assert line["vae/rec"] > 0
         assert "vae/d_weight" in line
     card, _ = read_folder(two_workers / "vae/run/model", VaeCard)
-    assert card.step == 2
+    assert card.step == 1
