@@ -210,7 +210,7 @@ def _card(
 
 
 def _conditioner_cards(how: TextSettings, text: Conditioner) -> Iterator[ConditionerCard]:
-    inner = text._inner if isinstance(text, Cached) else text
+    inner = text.inner if isinstance(text, Cached) else text
     parts = inner.parts if isinstance(inner, Joined) else (inner,)
     for name, part in zip(how.encoders, parts, strict=True):
         yield ConditionerCard(

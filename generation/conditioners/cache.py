@@ -20,7 +20,7 @@ class Cached:
     """A conditioner that remembers, on disk; one that is not `independent` is asked anew each time."""
 
     def __init__(self, conditioner: Conditioner, folder: Path, limit_mb: int = 4096) -> None:
-        self._inner = conditioner
+        self.inner = conditioner
         self.name, self.weights_sha256 = conditioner.name, conditioner.weights_sha256
         self.width, self.independent, self.hears = conditioner.width, conditioner.independent, conditioner.hears
         self._file: VectorFile[bytes] | None = None
@@ -30,12 +30,12 @@ class Cached:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         if self._file is None:
-            return self._inner.embed(texts)
+            return self.inner.embed(texts)
         shas = {text: _sha(text) for text in texts}
         known = self._file.get(list(shas.values()))
         new = [text for text, sha in shas.items() if sha not in known]
         if new:
-            fresh = {shas[text]: vector for text, vector in zip(new, self._inner.embed(new), strict=True)}
+            fresh = {shas[text]: vector for text, vector in zip(new, self.inner.embed(new), strict=True)}
             self._file.put(fresh)
             known |= fresh
         out = np.zeros((len(texts), self.width), dtype=np.float32)
@@ -45,7 +45,7 @@ class Cached:
 
     def hear(self, waves: Sequence[np.ndarray], sample_rate_hz: int) -> np.ndarray:
         """Anew each time: hardly a crop comes twice."""
-        return self._inner.hear(waves, sample_rate_hz)
+        return self.inner.hear(waves, sample_rate_hz)
 
 
 def _sha(text: str) -> bytes:
