@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 PIP_ARGS ?=
 # Three files of tests at a time, in the order of pyproject.toml; a file's tests stay together: what they start is started
-# once. Two cores are enough: much of the time Ray's processes wait for each other (663 s instead of 770 with two at a time).
+# once. Two cores are enough: much of the time Ray's processes wait for each other.
 PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
