@@ -65,7 +65,7 @@ class Vocoder(nn.Module):
 
     def forward(self, mel_BFT: torch.Tensor) -> torch.Tensor:
         if mel_BFT.device.type == "cpu" and mel_BFT.dtype == torch.float32 and not torch.is_grad_enabled():
-            return torch.stack([vocoder_cpu.vocode(self, mel_FT, SLOPE) for mel_FT in mel_BFT])
+            return vocoder_cpu.vocode(self, mel_BFT, SLOPE)
         return self.direct(mel_BFT)
 
     def direct(self, mel_BFT: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,14 +27,14 @@ POINTS = {7: 24, 11: 32}
 WIDE = 1024
 
 
-def vocode(net: Vocoder, mel_FT: torch.Tensor, slope: float) -> torch.Tensor:
-    """(F, T) to (N,)."""
-    x_NC = net.conv_pre(mel_FT[None])[0].T.contiguous()
-    kinds = len(net.shape.block_kernels)
+def vocode(net: Vocoder, mel_BFT: torch.Tensor, slope: float) -> torch.Tensor:
+    """(B, F, T) to (B, N). Clip by clip within a layer: its weights are laid out once for all of them."""
+    clips, kinds = [net.conv_pre(mel_FT[None])[0].T.contiguous() for mel_FT in mel_BFT], len(net.shape.block_kernels)
     for at, up in enumerate(net.ups):
-        x_NC = stretch(up, fn.leaky_relu_(x_NC, slope))  # type: ignore[arg-type]
-        x_NC = mean_of(net.resblocks[at * kinds : (at + 1) * kinds], x_NC, slope)  # type: ignore[arg-type]
-    return same(net.conv_post)(fn.leaky_relu_(x_NC)).tanh_()[:, 0]
+        clips = [stretch(up, fn.leaky_relu_(x_NC, slope)) for x_NC in clips]  # type: ignore[arg-type]
+        clips = means_of(net.resblocks[at * kinds : (at + 1) * kinds], clips, slope)  # type: ignore[arg-type]
+    last = same(net.conv_post)
+    return torch.stack([last(fn.leaky_relu_(x_NC)).tanh_()[:, 0] for x_NC in clips])
 
 
 def stretch(up: nn.ConvTranspose1d, x_NC: torch.Tensor) -> torch.Tensor:
@@ -47,21 +48,22 @@ def stretch(up: nn.ConvTranspose1d, x_NC: torch.Tensor) -> torch.Tensor:
     return y_NO.view(-1, up.out_channels)[cut : (steps - 1) * rate + taps - cut]
 
 
-def mean_of(blocks: Sequence[ResBlock], x_NC: torch.Tensor, slope: float) -> torch.Tensor:
-    steps = len(x_NC)
+def means_of(blocks: Sequence[ResBlock], clips: Sequence[torch.Tensor], slope: float) -> list[torch.Tensor]:
+    """Of each clip what the blocks make of it, averaged. Clips (N, C) of one length."""
+    steps = len(clips[0])
     piece = math.ceil(steps / math.ceil(steps / PIECE))
-    total_NC = torch.zeros_like(x_NC)
+    totals = [torch.zeros_like(x_NC) for x_NC in clips]
     for block in blocks:
         pairs = list(zip(map(same, block.convs1), map(same, block.convs2), strict=True))
         # No step further away than this is heard.
         reach = sum(int(conv.padding[0]) for conv in [*block.convs1, *block.convs2])
-        for begin in range(0, steps, piece):
+        for (x_NC, total_NC), begin in product(zip(clips, totals, strict=True), range(0, steps, piece)):
             start, end = max(0, begin - reach), min(steps, begin + piece)
             y_NC = x_NC[start : end + reach]
             for first, second in pairs:
                 y_NC = second(fn.leaky_relu_(first(fn.leaky_relu(y_NC, slope)), slope)).add_(y_NC)
             total_NC[begin:end] += y_NC[begin - start : end - start]
-    return total_NC.div_(len(blocks))
+    return [total_NC.div_(len(blocks)) for total_NC in totals]
 
 
 def same(conv: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
