@@ -124,14 +124,14 @@ class FitLesson(Lesson[Clips, FitInputs]):
 
     def loss(self, turn: str, inputs: FitInputs, step: int) -> Loss:
         del turn, step
-        drawn = inputs.mean + inputs.std * torch.randn_like(inputs.std)
-        noise = torch.randn_like(drawn)
-        t_B = torch.randint(0, self.schedule.steps, (len(inputs),), device=drawn.device)
-        x_BCT = self.schedule.noised(drawn * self._scale, noise, t_B)
+        clean = (inputs.mean + inputs.std * torch.randn_like(inputs.std)) * self._scale
+        noise = torch.randn_like(clean)
+        t_B = torch.randint(0, self.schedule.steps, (len(inputs),), device=clean.device)
+        x_BCT = self.schedule.noised(clean, noise, t_B)
         text_BE, dataset_BD = self._condition(inputs)
         handed = self._handed(x_BCT, t_B, text_BE, dataset_BD)
         said, _ = self.net(x_BCT, t_B, text_BE, dataset_BD, *handed)
-        target = self.schedule.target(self.recipe.diffusion.prediction, drawn * self._scale, noise, t_B)
+        target = self.schedule.target(self.recipe.diffusion.prediction, clean, noise, t_B)
         return Loss(losses(said, target).sum())
 
     def _condition(self, inputs: FitInputs) -> tuple[torch.Tensor, torch.Tensor]:
